@@ -1,0 +1,189 @@
+"""The command line: `dsjq serve`, and a small client for every thing that a broker can be asked.
+
+Ring 1 does not depend on this file. What is printed on stdout is the result; stderr is for people.
+"""
+import argparse
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import messages as m
+from .broker import Broker
+from .client import Connection, OutcomeUnknown, Refused
+from .server import serve
+from .workers import Job, Producer, Worker
+
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def main(argv: Sequence[str] | None = None, *, broker: type[Broker] = Broker) -> None:
+    """Run one command. `broker` is the class that `serve` serves: a patched one, perhaps."""
+    options = _parser().parse_args(argv)
+    try:
+        status = options.run(options, broker) if options.command == "serve" else options.run(options)
+    except Refused as problem:
+        sys.exit(f"dsjq: refused: {problem}")
+    except OutcomeUnknown as problem:
+        sys.exit(f"dsjq: outcome unknown, it may have happened: {problem}")
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dsjq", description="A small job queue over TCP.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run: Any, summary: str) -> argparse.ArgumentParser:
+        name = run.__name__.strip("_")
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(run=run)
+        sub.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+        sub.add_argument("--port", type=int, default=4730, help="default: %(default)s")
+        return sub
+
+    sub = command(_serve, "Serve until SIGTERM or SIGINT. Port 0 picks a free one.")
+    sub.add_argument("--ack-timeout", type=_duration, default=30.0, metavar="30s",
+                     help="how long a worker may hold a job without renewing its lease")
+    sub.add_argument("--max-attempts", type=_positive, default=5, metavar="N",
+                     help="deliveries before a job is dead (default: %(default)s)")
+
+    sub = command(_submit, "Submit jobs and print their ids.")
+    sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
+
+    sub = command(_work, "Run a command for each job: its payload on stdin; exit 0 acknowledges.")
+    sub.add_argument("--name", default=None, help="what the broker shows of this worker")
+    sub.add_argument("--max-runtime", type=_duration, default=3600.0, metavar="1h",
+                     help="kill a command that takes longer, and fail its job")
+    sub.add_argument("--exec", nargs=argparse.REMAINDER, required=True, metavar="CMD",
+                     help="the command and its arguments, without a shell; must come last")
+
+    sub = command(_stats, "How many jobs are in which state.")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command(_jobs, "List the jobs that are not done, or those in one state.")
+    sub.add_argument("--state", choices=["PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
+    sub.add_argument("--json", action="store_true", help="one object a line")
+
+    sub = command(_kick, "Give dead jobs another chance.")
+    sub.add_argument("id", nargs="*", type=_positive)
+    sub.add_argument("--all", action="store_true", help="every dead job")
+    return parser
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", text)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 250ms, 30s, 5m or 1h")
+    return float(match[1]) * UNITS_S[match[2]]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
+    try:
+        serve(broker(options.ack_timeout, options.max_attempts), options.host, options.port)
+    except (OSError, OverflowError) as problem:
+        sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
+
+
+def _submit(options: argparse.Namespace) -> None:
+    with Producer(options.host, options.port) as producer:
+        done = 0
+        for payload in options.payload:
+            for line in _stdin_lines() if payload == "-" else [payload.encode()]:
+                try:
+                    print(producer.submit(line))
+                except ValueError as problem:
+                    sys.exit(f"dsjq: job {done + 1} was not submitted: {problem}")
+                done += 1
+                if sys.stderr.isatty() and done % 1000 == 0:
+                    print(f"\r{done} submitted", end="", file=sys.stderr)
+
+
+def _stdin_lines() -> Any:
+    return (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+
+
+def _work(options: argparse.Namespace) -> None:
+    if not options.exec:
+        sys.exit("dsjq: --exec needs a command")
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: stopping.append(signum))
+
+    def handler(job: Job) -> None:
+        # In its own session, so that a Ctrl-C meant for us does not end the job in hand.
+        subprocess.run(options.exec, input=job.payload, check=True, timeout=options.max_runtime,
+                       start_new_session=True)
+
+    def report(job: Job, problem: Exception) -> None:
+        print(f"job {job.id}, attempt {job.attempt}: {problem}", file=sys.stderr)
+
+    with Worker(options.host, options.port, name=options.name) as worker:
+        worker.run(handler, stop=lambda: bool(stopping), max_runtime_s=options.max_runtime,
+                   on_problem=report)
+
+
+def _stats(options: argparse.Namespace) -> None:
+    with Connection(options.host, options.port) as connection:
+        stats = _report(connection, m.Stats())
+    if options.json:
+        print(json.dumps(stats))
+        return
+    for key, value in stats.items():
+        if key != "workers":
+            print(f"{key:12}{value}")
+    for worker in stats["workers"]:
+        if worker["jobs"]:
+            print(f"{_printable(worker['name'])} holds {', '.join(map(str, worker['jobs']))}")
+
+
+def _jobs(options: argparse.Namespace) -> None:
+    with Connection(options.host, options.port) as connection:
+        for job in _all_jobs(connection, options.state):
+            if options.json:
+                print(json.dumps(job))
+            else:
+                print(f"{job['id']:>6}  {job['state']:9}  attempts {job['attempts']}  "
+                      f"{_printable(job['payload'])[:80]}")
+
+
+def _kick(options: argparse.Namespace) -> None:
+    if bool(options.id) == options.all:
+        sys.exit("dsjq: name the ids to kick, or --all")
+    with Connection(options.host, options.port) as connection:
+        for id in options.id or [job["id"] for job in _all_jobs(connection, "DEAD")]:
+            connection.call(m.Kick(id))
+            print(id)
+
+
+def _all_jobs(connection: Connection, state: str | None) -> Any:
+    after = 0
+    while page := _report(connection, m.Jobs(state, after)):
+        yield from page
+        after = page[-1]["id"]
+
+
+def _report(connection: Connection, command: m.Stats | m.Jobs) -> Any:
+    reply = connection.call(command)
+    assert isinstance(reply, m.Report), reply
+    return reply.data
+
+
+def _printable(text: str) -> str:
+    """Control characters of a payload never reach a terminal raw."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A thread for each connection: read, decode, execute, encode, write. One thread, no hand-off.
+
+A client's commands are carried out in the order in which it sent them, so it may send many before
+it reads the first reply. However a connection ends, what it held is given back at once.
+"""
+import contextlib
+import queue
+import signal
+import socket
+import sys
+import threading
+
+from .broker import Broker, Session
+from .messages import Error, Ok, Ping, Pong, Quit, Reply
+from .text import BadLine, Lines, decode_command, encode_reply
+
+BACKLOG = 1024
+
+
+class Server:
+    """Listens from the moment it is made; `address` is where."""
+
+    def __init__(self, broker: Broker, host: str = "127.0.0.1", port: int = 0):
+        self.broker = broker
+        self.listener = socket.create_server((host, port), backlog=BACKLOG)
+        self.address: tuple[str, int] = self.listener.getsockname()[:2]
+        self.connections: dict[socket.socket, threading.Thread] = {}
+        self.lock = threading.Lock()
+        self.acceptor = threading.Thread(target=self._accept, name="accept")
+        self.acceptor.start()
+
+    def stop(self) -> None:
+        """Take no more connections, end those that are open, and wait for their threads."""
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() would not
+        self.acceptor.join()
+        self.listener.close()
+        with self.lock:
+            open_now = list(self.connections.items())
+        for conn, thread in open_now:
+            _hang_up(conn)
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return  # stop() shut the listener down
+            thread = threading.Thread(target=self._serve, args=(conn,), daemon=True)
+            with self.lock:
+                self.connections[conn] = thread
+            thread.start()
+
+    def _serve(self, conn: socket.socket) -> None:
+        session = self.broker.connect(gone=lambda: _has_hung_up(conn))
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        lines = Lines()
+        try:
+            while data := conn.recv(65536):
+                for line in lines.feed(data):
+                    reply, last = self._answer(line, session)
+                    conn.sendall(encode_reply(reply))
+                    if last:
+                        return
+        except OSError:
+            pass  # reset, or hung up by stop(): the same as an end of file
+        finally:
+            self.broker.disconnect(session)
+            with self.lock:
+                del self.connections[conn]
+            conn.close()
+
+    def _answer(self, line: bytes | BadLine, session: Session) -> tuple[Reply, bool]:
+        """The reply to one line, and whether it is the connection's last."""
+        try:
+            if isinstance(line, BadLine):
+                raise line
+            command = decode_command(line)
+        except BadLine as bad:
+            return Error(bad.code, bad.text), False
+        if isinstance(command, Ping):
+            return Pong(), False
+        if isinstance(command, Quit):
+            return Ok(), True
+        return self.broker.execute(command, session), False
+
+
+def _has_hung_up(conn: socket.socket) -> bool:
+    try:
+        return conn.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _hang_up(conn: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        conn.shutdown(socket.SHUT_RDWR)
+
+
+def serve(broker: Broker, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT. Prints one line when ready."""
+    stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() is safe in a signal handler
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda signum, frame: stop.put(signum))
+    server = Server(broker, host, port)
+    print("listening on {}:{}".format(*server.address), flush=True)
+    print(f"stopping on {signal.Signals(stop.get()).name}", file=sys.stderr)
+    server.stop()
