@@ -1,0 +1,106 @@
+"""A history is what the observers saw: every operation begun and ended, on one clock, and no opinion.
+
+The file holds one JSON object a line: first a header that says what was run, then the operations in the
+order in which they reached the lab's single writer. The types are Jepsen's: `invoke` is written before the
+bytes leave, `ok` after the reply was read, `fail` means that it definitely did not happen, and `info` that
+nobody knows. Whatever the lab concludes, it concludes from this file alone, so any run can be judged again.
+"""
+
+import json
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FORMATS = (1,)  # this version and the previous one, once there is one
+TYPES = frozenset({"invoke", "ok", "fail", "info"})
+
+
+class HistoryError(ValueError):
+    """The file is no history that this lab can read; the message opens with `file:line:`."""
+
+
+class Header(NamedTuple):
+    """What was run, and the promises that it is held to. Unknown fields of the file are ignored."""
+
+    format: int
+    lab: str
+    scenario: str
+    scenario_hash: str
+    seed: int
+    broker: str
+    start_ns: int
+    ack_timeout_ns: int
+    max_attempts: int
+    finish_within_ns: int
+
+    def line(self) -> str:
+        return json.dumps(self._asdict(), ensure_ascii=False) + "\n"
+
+
+class Op(NamedTuple):
+    """One line of the history. `index` is its place in the file, counted from 0 after the header."""
+
+    index: int
+    time_ns: int  # CLOCK_MONOTONIC
+    process: str
+    type: str
+    f: str
+    value: dict[str, Any]
+    error: str | None
+
+    def line(self) -> str:
+        fields = self._asdict()
+        del fields["index"]
+        return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+class History(NamedTuple):
+    header: Header
+    ops: list[Op]  # in the order of time
+    truncated: bool  # the last line was damaged, and cut off: the lab was killed while it wrote
+
+
+def read_history(path: Path) -> History:
+    """Read a history file. Raises HistoryError where it is damaged anywhere but in its last line."""
+    first, *lines = path.read_bytes().split(b"\n")
+    header = _read_header(path, first)
+    if lines and not lines[-1]:
+        lines.pop()  # the file ended, as it should, with a newline
+    ops: list[Op] = []
+    truncated = False
+    for index, line in enumerate(lines):
+        try:
+            ops.append(_read_op(index, line))
+        except (ValueError, KeyError, TypeError) as error:
+            if index < len(lines) - 1:
+                raise HistoryError(f"{path}:{index + 2}: not an operation: {error!r}") from error
+            truncated = True
+    # Processes stamp their own lines, and a pipe may deliver them late.
+    ops.sort(key=attrgetter("time_ns"))
+    return History(header, ops, truncated)
+
+
+def _read_header(path: Path, line: bytes) -> Header:
+    try:
+        fields = json.loads(line)
+        version = fields["format"]
+        if version in FORMATS:
+            return Header(**{name: fields[name] for name in Header._fields})
+    except (ValueError, KeyError, TypeError) as error:
+        raise HistoryError(f"{path}:1: not the header of a history: {error!r}") from error
+    raise HistoryError(f"{path}:1: history format {version!r}; this lab reads {FORMATS}")
+
+
+def _read_op(index: int, line: bytes) -> Op:
+    fields = json.loads(line)
+    if fields["type"] not in TYPES:
+        raise ValueError(f"type {fields['type']!r}")
+    return Op(
+        index,
+        int(fields["time_ns"]),
+        fields["process"],
+        fields["type"],
+        fields["f"],
+        fields["value"],
+        fields["error"],
+    )

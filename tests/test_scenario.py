@@ -1,0 +1,290 @@
+"""A scenario file is accepted as it was meant, or refused with every mistake at its place."""
+
+from pathlib import Path
+
+import pytest
+
+from dsjq_lab import yaml12
+from dsjq_lab.scenario import INVARIANTS, Scenario, ScenarioErrors, Timed, When, json_schema, load, plan
+
+CHURN = """\
+scenario: 1
+title: Workers crash and come back
+story: >
+  Three workers share forty jobs.
+ask: A worker dies holding job 12. How often is job 12 delivered?
+seed: 7
+broker:
+  ack_timeout: 2s
+  max_attempts: 10
+load:
+  jobs: 40
+  producers: 2
+  rate: 50/s
+workers:
+  count: 3
+  work_time: 50ms
+  fail_rate: 0.05
+faults:
+  - kill: random worker
+    every: 400ms
+    from: 500ms
+    until: 3s
+    restart_after: 200ms
+  - when: {delivered: 12}
+    kill: that worker
+    restart_after: 200ms
+finish_within: 1m
+focus: [no_lost_job, exclusive_lease, everything_finishes]
+"""
+
+ZOMBIE = """\
+scenario: 1
+title: A zombie acknowledges
+story: A worker is paused past its ack timeout.
+load: {jobs: 5}
+workers: {count: 2}
+faults:
+  - when: {before_ack: 1}
+    pause: that worker
+    for: 3s
+expect:
+  - violated: [exclusive_lease]
+    because: Nobody can take back what a paused worker believes.
+"""
+
+HEAD = "scenario: 1\ntitle: t\nstory: s\nload: {jobs: 5, producers: 2}\nworkers: {count: 3}\n"  # five lines
+FAULT = HEAD + "faults:\n  - "  # what is added stands in line 7 from column 5
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "story.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def accepted(folder: Path, text: str) -> Scenario:
+    return load(written(folder, text))
+
+
+def refused(folder: Path, text: str | bytes) -> ScenarioErrors:
+    with pytest.raises(ScenarioErrors) as caught:
+        load(written(folder, text))
+    return caught.value
+
+
+def test_workers_crash_and_come_back(tmp_path: Path) -> None:
+    story = accepted(tmp_path, CHURN)
+    assert (story.name, story.seed, story.story) == ("story", 7, "Three workers share forty jobs.\n")
+    assert (story.broker.ack_timeout_s, story.broker.max_attempts) == (2.0, 10)
+    assert (story.load.jobs, story.load.producers, story.load.rate_per_s) == (40, 2, 50.0)
+    assert (story.workers.count, story.workers.work_time_s, story.workers.fail_rate) == (3, 0.05, 0.05)
+    assert story.finish_within_s == 60.0
+    churn, exact = story.faults
+    assert (churn.verb, churn.victim.role, churn.victim.which, churn.lasts_s) == (
+        "kill",
+        "worker",
+        "random",
+        0.2,
+    )
+    assert churn.trigger == Timed([0.5, 0.9, 1.3, 1.7, 2.1, 2.5, 2.9])
+    assert exact.trigger == When("delivered", 12)
+    assert plan(story) == [
+        "every 0.4 s from 0.5 s until 3 s: kill random worker, back after 0.2 s  (strikes: 7)",
+        "when delivery 12 is read, its work not begun: kill that worker, back after 0.2 s  (exact)",
+    ]
+
+
+def test_a_zombie_acknowledges_with_every_default(tmp_path: Path) -> None:
+    story = accepted(tmp_path, ZOMBIE)
+    assert (story.seed, story.ask, story.focus, story.finish_within_s) == (1, "", [], 20.0)
+    assert (story.broker.ack_timeout_s, story.broker.max_attempts) == (1.0, 5)
+    assert (story.load.producers, story.load.rate_per_s, story.workers.work_time_s) == (1, None, 0.01)
+    assert (story.faults[0].verb, story.faults[0].lasts_s) == ("pause", 3.0)
+    assert (story.expect[0].violated, story.expect[0].may_violate) == (["exclusive_lease"], [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "trigger", "lasts_s", "line"),
+    [
+        ("{kill: broker, at: 2s}", Timed([2.0]), None, "at 2 s: kill broker, for good  (strikes: 1)"),
+        (
+            "{restart: broker, at: 1s}",
+            Timed([1.0]),
+            0.0,
+            "at 1 s: restart broker, down for 0 s  (strikes: 1)",
+        ),
+        ("{term: worker 3, every: 1s, until: 3s}", Timed([1.0, 2.0, 3.0]), None, "(strikes: 3)"),
+        ("{pause: all workers, at: 0s, for: 100ms}", Timed([0.0]), 0.1, "pause all workers, for 0.1 s"),
+        ("{kill: that producer, when: {submitted: 2}}", When("submitted", 2), None, "submit 2 is confirmed"),
+        (
+            "{kill: half the workers, every: 100ms, from: 0s, until: 300ms}",
+            Timed([0, 0.1, 0.2, 0.3]),
+            None,
+            "4",
+        ),
+    ],
+)
+def test_verbs_and_triggers(
+    tmp_path: Path, fault: str, trigger: Timed | When, lasts_s: float | None, line: str
+) -> None:
+    story = accepted(tmp_path, FAULT + fault)
+    assert story.faults[0].trigger == trigger
+    assert story.faults[0].lasts_s == lasts_s
+    assert line in plan(story)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "kind", "says"),
+    [
+        (HEAD + "sead: 7", (6, 1), "unknown-key", "did you mean 'seed'?"),
+        (HEAD + "broker:\n  ack_timout: 2s", (7, 3), "unknown-key", "did you mean 'ack_timeout'?"),
+        (HEAD + "broker: {max_attempts: 0}", (6, 24), "value", "greater than or equal to 1"),
+        (HEAD + "broker: {ack_timeout: 199ms}", (6, 23), "value", "at least 200ms"),
+        (HEAD + "broker: {ack_timeout: 2}", (6, 23), "unit", "write the unit, e.g. 250ms"),
+        (HEAD + "finish_within: 2 hours", (6, 16), "unit", "ms, s or m"),
+        (HEAD + "finish_within: 0s", (6, 16), "value", "more than 0"),
+        (HEAD + "focus: [no_lost_jobs]", (6, 9), "value", "did you mean 'no_lost_job'?"),
+        (HEAD + "broker:", (6, 7), "value", "should be a mapping"),
+        (HEAD + "seed: true", (6, 7), "value", "integer"),
+        (HEAD + "title: again", (6, 1), "duplicate-key", "first in line 2"),
+        (HEAD + "expect:\n  - because: so", (7, 5), "value", "violated or may_violate"),
+        (HEAD.replace("{jobs: 5, producers: 2}", "{}"), (4, 1), "missing", "'jobs' is missing"),
+        (HEAD.replace("title: t\n", ""), (1, 1), "missing", "'title' is missing"),
+        (HEAD.replace("producers: 2", "rate: 50"), (4, 23), "unit", "50/s"),
+        (HEAD.replace("jobs: 5", "jobs: 1000001"), (4, 14), "value", "1000000"),
+        (HEAD.replace("scenario: 1", "scenario: 2"), (1, 11), "value", "should be 1"),
+        (FAULT + "{kil: broker, at: 1s}", (7, 6), "unknown-key", "did you mean 'kill'?"),
+        (FAULT + "{at: 1s}", (7, 5), "missing", "a fault needs a verb: kill, term, pause, restart"),
+        (FAULT + "kill", (7, 5), "missing", "a fault needs a verb"),
+        (FAULT + "{kill: broker, att: 1s, at: 1s}", (7, 20), "unknown-key", "did you mean 'at'?"),
+        (FAULT + "{kill: broker, pause: broker, at: 1s}", (7, 20), "unknown-key", "no 'pause' here"),
+        (FAULT + "{kill: wroker 2, at: 1s}", (7, 12), "value", "did you mean 'worker N'?"),
+        (FAULT + "{pause: broker, at: 1s}", (7, 5), "missing", "'for' is missing"),
+        (FAULT + "{restart: worker 1, at: 1s}", (7, 15), "value", "kill with restart_after"),
+        (FAULT + "{kill: broker, when: {deliverd: 1}}", (7, 27), "value", "did you mean 'delivered'?"),
+        (FAULT + "{kill: broker, when: {acked: 0}}", (7, 34), "value", "greater than or equal to 1"),
+        (FAULT + "{kill: broker, when: {}}", (7, 26), "value", "at least 1 item"),
+        (FAULT + "{kill: broker, when: {acked: 1, failed: 1}}", (7, 26), "value", "at most 1 item"),
+        (FAULT + "{kill: broker, every: 0s, until: 1s}", (7, 27), "value", "more than 0"),
+        (FAULT + "{kill: broker}", (7, 6), "value", "exactly one trigger"),
+        (FAULT + "{kill: broker, at: 1s, when: {acked: 1}}", (7, 28), "value", "exactly one trigger"),
+        (FAULT + "{kill: broker, every: 1s}", (7, 20), "value", "needs 'until'"),
+        (FAULT + "{kill: broker, at: 1s, until: 2s}", (7, 28), "value", "belongs to every, not to at"),
+        (FAULT + "{kill: broker, every: 2s, until: 1s}", (7, 31), "value", "before the first strike"),
+        (FAULT + "{kill: worker 9, at: 1s}", (7, 6), "value", "no worker 9: the scenario has 3"),
+        (FAULT + "{kill: producer 3, at: 1s}", (7, 6), "value", "no producer 3: the scenario has 2"),
+        (FAULT + "{kill: that worker, at: 1s}", (7, 6), "value", "needs a 'when'"),
+        (FAULT + "{kill: that worker, when: {submitted: 1}}", (7, 6), "value", "the event of a producer"),
+        (FAULT + "{kill: that producer, when: {acked: 1}}", (7, 6), "value", "the event of a worker"),
+        (
+            FAULT + "{pause: broker, at: 19s, for: 2s}",
+            (7, 6),
+            "value",
+            "until 21 s, and finish_within is 20 s",
+        ),
+    ],
+)
+def test_one_mistake_is_one_error(
+    tmp_path: Path, text: str, place: tuple[int, int], kind: str, says: str
+) -> None:
+    errors = refused(tmp_path, text)
+    assert [mistake[:3] for mistake in errors.mistakes] == [(*place, kind)], str(errors)
+    assert says in errors.mistakes[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        (b"", (1, 1), "empty"),
+        (b"# only a remark\n", (1, 1), "empty"),
+        (b"- a\n- b\n", (1, 1), "should be a mapping"),
+        (b"title: a\nload:\n\tjobs: 1\n", (3, 1), "spaces, not tabs"),
+        (b"title: *.orders\n", (1, 8), "quote it"),
+        (b"title: *orders\n", (1, 8), "quote it"),
+        (b"title: @home\n", (1, 8), "quote it"),
+        (b"title: !!python/name:os.system x\n", (1, 8), "tags are not used"),
+        (b"title: a: b\n", (1, 9), "quote it"),
+        (b'title: a\nstory: "no end\nseed: 1\n', (2, 8), "unexpected end"),
+        (b"title: [a, b\n", (2, 1), "expected"),
+        (b"? [a]\n: b\n", (1, 3), "a key must be a word"),
+        (b"title: a\n---\ntitle: b\n", (2, 1), "another document"),
+        (b"title: a\nstory: caf\xe9\n", (2, 11), "UTF-8"),
+        (b"title: a\nstory: \x00\n", (2, 8), "not allowed"),
+        (b"[" * 3000, (1, 1), "nested too deeply"),
+    ],
+)
+def test_what_is_not_yaml_is_one_error(
+    tmp_path: Path, text: bytes, place: tuple[int, int], says: str
+) -> None:
+    errors = refused(tmp_path, text)
+    assert [mistake[:2] for mistake in errors.mistakes] == [place], str(errors)
+    assert says in errors.mistakes[0].message
+
+
+def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioErrors, match=r"nowhere\.yaml:1:1: error\[file\]: No such file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_five_mistakes_are_five_errors_by_line(tmp_path: Path) -> None:
+    text = (
+        CHURN.replace("seed: 7", "sead: 7")
+        .replace("ack_timeout: 2s", "ack_timeout: 2")
+        .replace("every: 400ms\n", "evry: 400ms\n")
+        .replace("kill: that worker", "kill: worker 9")
+        .replace("no_lost_job", "no_lost_jobs")
+    )
+    places = [mistake[:3] for mistake in refused(tmp_path, text).mistakes]
+    assert places == [
+        (6, 1, "unknown-key"),
+        (8, 16, "unit"),
+        (20, 5, "unknown-key"),
+        (25, 5, "value"),
+        (28, 9, "value"),
+    ]
+
+
+def test_two_disagreements_of_one_fault_are_two_errors(tmp_path: Path) -> None:
+    errors = refused(tmp_path, FAULT + "{kill: worker 9, at: 30s}\ntitle: again")
+    assert [(mistake.line, mistake.kind) for mistake in errors.mistakes] == [
+        (7, "value"),
+        (7, "value"),
+        (8, "duplicate-key"),
+    ]
+
+
+def test_an_error_shows_the_line_and_points_at_the_mistake(tmp_path: Path) -> None:
+    errors = refused(tmp_path, HEAD + "broker:\n  ack_timout: 2s\n")
+    assert errors.rendered == [
+        f"{tmp_path}/story.yaml:7:3: error[unknown-key]: there is no 'ack_timout' here; "
+        "did you mean 'ack_timeout'?\n"
+        "      ack_timout: 2s\n"
+        "      ^"
+    ]
+
+
+def test_a_scalar_means_what_it_looks_like() -> None:
+    text = b"[on, yes, 010, 1:30, 0x10, 1_000, 2024-01-01, '7', 7, -1.5, 1e3, true, False, null, ~, x]"
+    assert yaml12.read(text).data == (
+        ["on", "yes", 10, "1:30", "0x10", "1_000", "2024-01-01", "7", 7, -1.5, 1000.0, True, False]
+        + [None, None, "x"]
+    )
+
+
+def test_every_key_and_value_has_a_place() -> None:
+    document = yaml12.read(b"a:\n  - b: 1\n    c: {d: x}\n")
+    assert document.data == {"a": [{"b": 1, "c": {"d": "x"}}]}
+    assert document.keys["a", 0, "c", "d"] == (3, 9)
+    assert document.values["a", 0, "c", "d"] == (3, 12)
+    assert document.values["a", 0] == (2, 5)
+
+
+def test_the_json_schema_speaks_the_keys_of_the_file() -> None:
+    schema = json_schema()
+    assert schema["required"] == ["scenario", "title", "story", "load"]
+    assert schema["properties"]["finish_within"]["default"] == "20s"
+    assert {"kill", "at", "every", "from", "until", "when", "restart_after"} == set(
+        schema["$defs"]["Kill"]["properties"]
+    )
+    assert schema["properties"]["focus"]["items"]["enum"] == list(INVARIANTS)
