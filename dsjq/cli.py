@@ -119,7 +119,8 @@ def _work(options: argparse.Namespace) -> None:
     if not options.exec:
         sys.exit("dsjq: --exec needs a command")
     stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda signum, frame: stopping.append(signum))
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda signum, frame: stopping.append(signum))
 
     def handler(job: Job) -> None:
         # In its own session, so that a Ctrl-C meant for us does not end the job in hand.

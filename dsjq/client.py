@@ -38,7 +38,11 @@ class Connection:
             raise Refused("UNREACHABLE", f"{host}:{port}: {problem}") from None
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if name:
-            self.call(Hello(name))
+            try:
+                self.call(Hello(name))
+            except Exception:
+                self.close()
+                raise
 
     def call(self, command: Command, extra_s: float = 0.0) -> Reply:
         """The broker's reply, awaited for `timeout_s` and `extra_s` more.

@@ -29,6 +29,7 @@ TRANSITIONS: dict[type[Any], tuple[str | None, str]] = {
 }
 
 REMEMBERED = 10_000  # finished jobs that can still be asked about, and acked again by their holder
+LISTED = 80  # letters of each payload that a listing shows, lest a page of long ones outgrow a line
 
 
 class Job:
@@ -145,11 +146,12 @@ def _jobs(queue: Queue, command: m.Jobs, holder: int, now: float) -> Decision:
     source = queue.finished if command.state == DONE else queue.jobs
     ids = (id for id, job in source.items()
            if id > command.after and command.state in (None, job.state))
-    return m.Report("JOBS", [_describe(source[id]) for id in heapq.nsmallest(command.limit, ids)]), []
+    page = heapq.nsmallest(command.limit, ids)
+    return m.Report("JOBS", [_describe(source[id], LISTED) for id in page]), []
 
 
-def _describe(job: Job) -> dict[str, Any]:
-    payload = job.payload.decode("utf-8", "backslashreplace")
+def _describe(job: Job, length_max: int | None = None) -> dict[str, Any]:
+    payload = job.payload.decode("utf-8", "backslashreplace")[:length_max]
     return {"id": job.id, "state": job.state, "attempts": job.attempts, "payload": payload}
 
 

@@ -26,11 +26,13 @@ class Server:
         self.address: tuple[str, int] = self.listener.getsockname()[:2]
         self.connections: dict[socket.socket, threading.Thread] = {}
         self.lock = threading.Lock()
+        self.stopping = False
         self.acceptor = threading.Thread(target=self._accept, name="accept")
         self.acceptor.start()
 
     def stop(self) -> None:
         """Take no more connections, end those that are open, and wait for their threads."""
+        self.stopping = True
         self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() would not
         self.acceptor.join()
         self.listener.close()
@@ -52,7 +54,7 @@ class Server:
             thread.start()
 
     def _serve(self, conn: socket.socket) -> None:
-        session = self.broker.connect(gone=lambda: _has_hung_up(conn))
+        session = self.broker.connect(gone=lambda: self.stopping or _has_hung_up(conn))
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = Lines()
         try:
@@ -86,6 +88,7 @@ class Server:
 
 
 def _has_hung_up(conn: socket.socket) -> bool:
+    """False as long as there is something left to read, even if it is the last."""
     try:
         return conn.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:

@@ -54,7 +54,7 @@ def decode_command(line: bytes) -> m.Command:
         return decode(rest)
     except UnicodeDecodeError:
         raise BadLine("NOT_UTF8", "a line is UTF-8 text") from None
-    except (ValueError, TypeError) as problem:
+    except ValueError as problem:
         raise BadLine("BAD_ARGUMENTS", f"{verb.decode()}: {problem}") from None
 
 
@@ -75,7 +75,7 @@ def _alone(command: m.Command) -> Callable[[bytes], m.Command]:
 def _lease(kind: Callable[..., m.Command]) -> Callable[[bytes], m.Command]:
     def decode(rest: bytes) -> m.Command:
         words = rest.decode().split(" ")
-        if len(words) > 2:
+        if len(words) > 2 or "" in words[1:]:
             raise ValueError("takes an id, and perhaps a token")
         return kind(_id(words[0]), *words[1:])
     return decode
@@ -117,7 +117,10 @@ def _jobs(rest: bytes) -> m.Command:
 
 
 def _hello(rest: bytes) -> m.Command:
-    return m.Hello(**_options(rest, name=lambda word: word[:64]))
+    options = _options(rest, name=lambda word: word[:64])
+    if not options.get("name"):
+        raise ValueError("takes name=, without spaces")
+    return m.Hello(**options)
 
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
@@ -138,22 +141,23 @@ COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
 
 
 def encode_command(command: m.Command) -> bytes:
-    """Raises ValueError for a payload that a line cannot carry."""
-    if isinstance(command, m.Submit):
-        if b"\n" in command.payload or b"\r" in command.payload:
-            raise ValueError("a line cannot carry CR or LF; such a payload needs the binary protocol")
-        return b"SUBMIT " + command.payload + b"\n"
+    """Raises ValueError for what a line cannot carry."""
+    line = b"SUBMIT " + command.payload if isinstance(command, m.Submit) else _words(command).encode()
+    if b"\n" in line or b"\r" in line:
+        raise ValueError("a line cannot carry CR or LF; such a payload needs the binary protocol")
+    return line + b"\n"
+
+
+def _words(command: m.Command) -> str:
     if isinstance(command, m.Reserve):
-        words = "REQUEST" if command.short else f"RESERVE wait={command.wait_s}"
-    elif isinstance(command, m.Jobs):
+        return "REQUEST" if command.short else f"RESERVE wait={command.wait_s}"
+    if isinstance(command, m.Jobs):
         state = f" state={command.state}" if command.state else ""
-        words = f"JOBS after={command.after} limit={command.limit}{state}"
-    elif isinstance(command, m.Hello):
-        words = f"HELLO name={command.name}"
-    else:
-        given = [str(word) for word in command if word is not None]
-        words = " ".join([type(command).__name__.upper(), *given])
-    return words.encode() + b"\n"
+        return f"JOBS after={command.after} limit={command.limit}{state}"
+    if isinstance(command, m.Hello):
+        return f"HELLO name={command.name}"
+    given = [str(word) for word in command if word is not None]
+    return " ".join([type(command).__name__.upper(), *given])
 
 
 # ---- Replies
@@ -175,7 +179,7 @@ def encode_reply(reply: m.Reply) -> bytes:
 
 
 def decode_reply(line: bytes) -> m.Reply:
-    """Raises ValueError for a line that is no reply."""
+    """Raises ValueError or KeyError for a line that is no reply."""
     verb, _, rest = line.partition(b" ")
     if verb == b"RESERVED":
         head, _, payload = rest.partition(b" -- ")

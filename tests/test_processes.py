@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from dsjq_lab.errors import LabError
 from dsjq_lab.ports import PortLease, ephemeral_start, try_lock
 from dsjq_lab.processes import NotReady, Process, Processes, wait_until

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from dsjq_lab import yaml12
 from dsjq_lab.scenario import INVARIANTS, Scenario, ScenarioErrors, Timed, When, json_schema, load, plan
 
@@ -145,7 +144,7 @@ def test_verbs_and_triggers(
         (HEAD + "finish_within: 2 hours", (6, 16), "unit", "ms, s or m"),
         (HEAD + "finish_within: 0s", (6, 16), "value", "more than 0"),
         (HEAD + "focus: [no_lost_jobs]", (6, 9), "value", "did you mean 'no_lost_job'?"),
-        (HEAD + "broker:", (6, 7), "value", "should be a mapping"),
+        (HEAD + "broker:", (6, 8), "value", "should be a mapping"),
         (HEAD + "seed: true", (6, 7), "value", "integer"),
         (HEAD + "title: again", (6, 1), "duplicate-key", "first in line 2"),
         (HEAD + "expect:\n  - because: so", (7, 5), "value", "violated or may_violate"),
@@ -155,6 +154,7 @@ def test_verbs_and_triggers(
         (HEAD.replace("jobs: 5", "jobs: 1000001"), (4, 14), "value", "1000000"),
         (HEAD.replace("scenario: 1", "scenario: 2"), (1, 11), "value", "should be 1"),
         (FAULT + "{kil: broker, at: 1s}", (7, 6), "unknown-key", "did you mean 'kill'?"),
+        (FAULT + "{restart_after: 1s, kil: broker, at: 1s}", (7, 25), "unknown-key", "did you mean 'kill'?"),
         (FAULT + "{at: 1s}", (7, 5), "missing", "a fault needs a verb: kill, term, pause, restart"),
         (FAULT + "kill", (7, 5), "missing", "a fault needs a verb"),
         (FAULT + "{kill: broker, att: 1s, at: 1s}", (7, 20), "unknown-key", "did you mean 'at'?"),
@@ -164,6 +164,7 @@ def test_verbs_and_triggers(
         (FAULT + "{restart: worker 1, at: 1s}", (7, 15), "value", "kill with restart_after"),
         (FAULT + "{kill: broker, when: {deliverd: 1}}", (7, 27), "value", "did you mean 'delivered'?"),
         (FAULT + "{kill: broker, when: {acked: 0}}", (7, 34), "value", "greater than or equal to 1"),
+        (FAULT + "{kill: broker, when: }", (7, 25), "value", "should be a mapping"),
         (FAULT + "{kill: broker, when: {}}", (7, 26), "value", "at least 1 item"),
         (FAULT + "{kill: broker, when: {acked: 1, failed: 1}}", (7, 26), "value", "at most 1 item"),
         (FAULT + "{kill: broker, every: 0s, until: 1s}", (7, 27), "value", "more than 0"),
@@ -265,11 +266,12 @@ def test_an_error_shows_the_line_and_points_at_the_mistake(tmp_path: Path) -> No
 
 
 def test_a_scalar_means_what_it_looks_like() -> None:
-    text = b"[on, yes, 010, 1:30, 0x10, 1_000, 2024-01-01, '7', 7, -1.5, 1e3, true, False, null, ~, x]"
-    assert yaml12.read(text).data == (
-        ["on", "yes", 10, "1:30", "0x10", "1_000", "2024-01-01", "7", 7, -1.5, 1000.0, True, False]
-        + [None, None, "x"]
-    )
+    words = b"[on, yes, 1:30, 0x10, 1_000, 2024-01-01, '7', 'true']"
+    assert yaml12.read(words).data == ["on", "yes", "1:30", "0x10", "1_000", "2024-01-01", "7", "true"]
+    numbers = yaml12.read(b"[010, -7, 2.5, 1e3]").data
+    assert numbers == [10, -7, 2.5, 1000.0]
+    assert [type(number) for number in numbers] == [int, int, float, float]
+    assert yaml12.read(b"[true, False, null, ~]").data == [True, False, None, None]
 
 
 def test_every_key_and_value_has_a_place() -> None:

@@ -6,19 +6,24 @@ A command imports what it needs when it is called, so that --help does not wait 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from dsjq_lab import __version__, library
 from dsjq_lab.errors import LabError
+from dsjq_lab.history import HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 
-AS_EXPECTED, USAGE, LAB_FAILED, INTERRUPTED = 0, 2, 3, 130  # a judged run adds 1 failed and 4 unknown
+AS_EXPECTED, USAGE, LAB_FAILED, INTERRUPTED = 0, 2, 3, 130  # results.py has the codes of a judged run
 
 EXIT_CODES = """\
-exit codes: 0 as expected · 1 an invariant violated that should hold, or not violated that must be
-            2 bad usage or scenario file · 3 the lab failed · 4 unknown · 130 interrupted"""
+exit codes:
+  0  as expected
+  1  an invariant violated that should hold, or one not violated that must be
+  2  bad usage, or a bad scenario file
+  3  the lab or its environment failed
+  4  unknown: the run proves nothing
+  130  interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,10 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[args.command](args)
     except NotFound as missing:
         return complain(str(missing), USAGE)
-    except LabError as failure:
+    except (LabError, HistoryError) as failure:
         return complain(f"the lab failed, which says nothing about the broker: {failure}", LAB_FAILED)
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
+
+
+def complain(message: str, exit_code: int) -> int:
+    print(f"dsjq-lab: {message}", file=sys.stderr)
+    return exit_code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,45 +58,86 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary)
-        sub.add_argument("--json", action="store_true", help="the result as JSON")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
         return sub
 
     run = command("run", "Play a scenario on real processes, and judge it.")
     run.add_argument("what", metavar="FILE|RUN", help="a scenario, or a stored run to play once more")
-    run.add_argument("--seed", type=int, help="instead of the scenario's")
+    run.add_argument("--seed", type=int, metavar="N", help="instead of the scenario's")
     run.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
     run.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
     run.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
-    validate = command("validate", "Check scenario files: every mistake, or else the plan.")
-    validate.add_argument("files", metavar="FILE", nargs="*")
-    validate.add_argument("--schema", action="store_true", help="print the JSON Schema of the format")
-
     judge = command("judge", "Judge a stored run again.")
-    judge.add_argument("run", metavar="RUN", help="a run folder, a scenario's name, or latest")
+    judge.add_argument("what", metavar="RUN", help="a run folder, or the name of a run")
     judge.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
-    list_ = command("list", "What there is to play, and what was played.")
-    list_.add_argument("kind", nargs="?", choices=LISTS, help="only these")
+    validate = command("validate", "Check scenario files: every mistake, or else the plan.")
+    what = validate.add_mutually_exclusive_group(required=True)
+    what.add_argument("files", metavar="FILE", nargs="*", default=[])
+    what.add_argument("--schema", action="store_true", help="print the JSON Schema of the format")
+
+    list_ = command("list", "What there is to play, to break and to look at.")
+    list_.add_argument("kind", nargs="?", choices=sorted(SHELVES), help="only these")
     return lab
+
+
+# -- Commands ---------------------------------------------------------------------------------------------
 
 
 def run(args: argparse.Namespace) -> int:
     from dsjq_lab import progress, runs
+    from dsjq_lab.scenario import ScenarioErrors
 
-    play = what_to_play(args.what)
-    if args.seed is not None:
-        play["seed"] = args.seed
+    scenario, seed, broker = what_to_play(args.what)
     if args.broker:
-        play["broker_file"] = library.find("zoo", args.broker)
-    with progress.shown(plain=args.plain) as on_progress:
-        folder = runs.play(**play, on_progress=on_progress)
+        broker = library.find("zoo", args.broker)
+    seed = seed if args.seed is None else args.seed
+    try:
+        with progress.shown(args.plain) as on_progress:
+            folder = runs.play(scenario, seed=seed, broker_file=broker, on_progress=on_progress)
+    except ScenarioErrors as errors:
+        return complain(f"nothing was run\n{errors}", USAGE)
     return report(folder, args)
 
 
-def what_to_play(text: str) -> dict[str, Any]:
-    """A scenario file, or the scenario, seed and broker of a stored run."""
+def what_to_play(text: str) -> tuple[Path, int | None, Path | None]:
+    """A scenario; or that of a stored run, with the seed and the broker that it had."""
     from dsjq_lab import runs
+
+    try:
+        return library.find("scenarios", text), None, None
+    except NotFound as no_scenario:
+        try:
+            folder = runs.find(text)
+        except NotFound:
+            raise no_scenario from None
+    header = read_history(folder / "history.jsonl").header
+    broker = None if header.broker == "dsjq" else library.find("zoo", header.broker)
+    return folder / "scenario.yaml", header.seed, broker
+
+
+def judge(args: argparse.Namespace) -> int:
+    from dsjq_lab import runs
+
+    return report(runs.find(args.what), args)
+
+
+def report(folder: Path, args: argparse.Namespace) -> int:
+    """Judges a run that is stored, and tells the verdict."""
+    from dsjq_lab.report import terminal
+    from dsjq_lab.results import judged
+    from dsjq_lab.scenario import ScenarioErrors
+
+    try:
+        result = judged(folder)
+    except ScenarioErrors as damage:
+        raise LabError(f"the scenario of this run is damaged\n{damage}") from damage
+    if args.json:
+        print(json.dumps({"run": str(folder), **result.as_json()}, indent=2))
+    else:
+        terminal.show(result, folder, sys.stdout, verbose=args.verbose)
+    return result.exit_code
 
 
 def validate(args: argparse.Namespace) -> int:
@@ -95,29 +146,86 @@ def validate(args: argparse.Namespace) -> int:
     if args.schema:
         print(json.dumps(scenario.json_schema(), indent=2))
         return AS_EXPECTED
-    mistakes, plans = [], {}
+    checked = []
     for text in args.files:
         path = library.find("scenarios", text)
+        plan, mistakes, rendered = [], [], []
         try:
-            plans[str(path)] = scenario.plan(scenario.load(path))
+            plan = scenario.plan(scenario.load(path))
         except scenario.ScenarioErrors as errors:
-            mistakes.append(errors)
+            mistakes, rendered = [mistake._asdict() for mistake in errors.mistakes], errors.rendered
+        checked.append({"file": str(path), "valid": not mistakes, "mistakes": mistakes, "plan": plan})
+        if not args.json:
+            print("\n".join(rendered or [f"{path}: valid", *(f"  {line}" for line in plan or ["no faults"])]))
+    if args.json:
+        print(json.dumps(checked, indent=2))
+    return AS_EXPECTED if all(file["valid"] for file in checked) else USAGE
 
 
-def judge(args: argparse.Namespace) -> int:
+def list_(args: argparse.Namespace) -> int:
+    found = {kind: SHELVES[kind]() for kind in SHELVES if args.kind in (None, kind)}
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return AS_EXPECTED
+    for kind, entries in found.items():
+        width = max(map(len, entries), default=0)
+        print(kind, *(f"  {name:<{width}}  {meaning}" for name, meaning in entries.items()), sep="\n")
+    return AS_EXPECTED
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "judge": judge,
+    "validate": validate,
+    "list": list_,
+}
+
+
+# -- What can be listed: name -> meaning ------------------------------------------------------------------
+
+
+def scenarios() -> dict[str, str]:
+    from dsjq_lab import scenario
+
+    def title(path: Path) -> str:
+        try:
+            return scenario.load(path).title
+        except scenario.ScenarioErrors as errors:
+            return f"(not valid: {len(errors.mistakes)} mistakes)"
+
+    return {name: title(path) for name, path in library.contents("scenarios").items()}
+
+
+def invariants() -> dict[str, str]:
+    from dsjq_lab.checkers import CHECKERS
+
+    return {checker.name: checker.rule for checker in CHECKERS}
+
+
+def faults() -> dict[str, str]:
+    from dsjq_lab.faults import FAULTS
+
+    modules = {verb: sys.modules[type(fault).__module__] for verb, fault in FAULTS.items()}
+    return {verb: (module.__doc__ or "").splitlines()[0] for verb, module in modules.items()}
+
+
+def stored_runs() -> dict[str, str]:
     from dsjq_lab import runs
 
-    return report(runs.find(args.run), args)
+    folders = sorted(history.parent for history in runs.root().glob("*/*/history.jsonl"))
+    return {str(folder): outcome(folder) for folder in folders if not folder.is_symlink()}
 
 
-def report(folder: Path, args: argparse.Namespace) -> int:
-    """The verdict on a run that is stored."""
+def outcome(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "results.json").read_text())["outcome"])
+    except FileNotFoundError:
+        return "not judged"
 
 
-def complain(message: str, exit_code: int) -> int:
-    print(f"dsjq-lab: {message}", file=sys.stderr)
-    return exit_code
-
-
-LISTS: dict[str, Any] = {}
-COMMANDS = {"run": run, "validate": validate, "judge": judge}
+SHELVES: dict[str, Callable[[], dict[str, str]]] = {
+    "scenarios": scenarios,
+    "invariants": invariants,
+    "faults": faults,
+    "runs": stored_runs,
+}

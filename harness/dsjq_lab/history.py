@@ -40,7 +40,7 @@ class Header(NamedTuple):
 class Op(NamedTuple):
     """One line of the history. `index` is its place in the file, counted from 0 after the header."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     time_ns: int  # CLOCK_MONOTONIC
     process: str
     type: str

@@ -8,7 +8,7 @@ as it can have done. One pass over the operations in the order of time builds it
 
 import math
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Call(NamedTuple):
     conn: str
     invoked_ns: int
     returned_ns: int | None  # None: its client was killed while it waited
-    outcome: str  # "ok", "fail" (definitely did not happen), "info" (may happen at any time from its invocation)
+    outcome: str  # "ok", "fail": definitely did not happen, "info": may happen any time after its invocation
     ops: tuple[int, ...]
 
 
@@ -192,7 +192,8 @@ class Model:
 
 def _causes(job: Job) -> Iterator[str]:
     """Why each delivery of a job was made, as far as what became of the one before it tells."""
-    before: dict[str, Delivery] = {}  # by id: a retried SUBMIT makes a second job, with a first delivery of its own
+    # Kept by id: a retried SUBMIT may make a second job, with a first delivery of its own.
+    before: dict[str, Delivery] = {}
     for delivery in job.deliveries:
         previous = before.get(delivery.id)
         before[delivery.id] = delivery
@@ -213,7 +214,7 @@ class _Reading:
         self.model = model
         self.pending: dict[str, Op] = {}  # process -> its invocation that has not returned
         self.seen_ns: dict[str, int] = {}  # process -> when it last gave a sign of life
-        self.conns: dict[str, set[str]] = {}  # process -> its connections that are not known to be cut
+        self.conns: defaultdict[str, set[str]] = defaultdict(set)  # process -> those not known to be cut
         self.cuts: dict[str, int] = {}  # connection -> the earliest moment at which it may have been cut
         self.answered: dict[str, int] = {}  # connection -> the invocation of the last call that got an answer
         self.last_ok_ns = model.header.start_ns
@@ -239,7 +240,7 @@ class _Reading:
             if unfinished := self.pending.get(op.process):
                 self.complete(unfinished, None)  # by a former process of the same name, which was killed
             self.pending[op.process] = op
-            self.conns.setdefault(op.process, set()).add(op.value["conn"])
+            self.conns[op.process].add(op.value["conn"])
             if op.f == "submit":
                 payload = op.value["payload"]
                 nonce = nonce_of(payload)
@@ -288,19 +289,19 @@ class _Reading:
             self.given[call.conn, delivery.id, delivery.token] = delivery
 
     def settle(self, call: Call, invoke: Op) -> None:
-        id = invoke.value["id"]
-        delivery = self.given.get((call.conn, id, invoke.value.get("token")))
+        job_id = invoke.value["id"]
+        delivery = self.given.get((call.conn, job_id, invoke.value.get("token")))
         if delivery is not None:
             delivery.settles.append(call)
             if call.f != "touch" and self.holding.get(call.process) is delivery:
                 del self.holding[call.process]
-        elif call.f == "ack" and (job := self.model.jobs.get(self.nonces.get(id, ""))):
-            job.foreign_acks.append(call)
+        elif call.f == "ack" and (nonce := self.nonces.get(job_id)) in self.model.jobs:
+            self.model.jobs[nonce].foreign_acks.append(call)
 
     def lose_connection(self, invoke: Op, end: Op) -> None:
         """A client that times out closes the connection itself, later; any other end may have come earlier.
 
-        The last answer was on its way for an unknown time, but the broker gave it after that call's invocation.
+        The last answer was on its way for an unknown time, but was given after that call's invocation.
         """
         conn = invoke.value["conn"]
         cut_ns = end.time_ns if end.error == "timeout" else self.answered.get(conn, invoke.time_ns)
@@ -308,11 +309,11 @@ class _Reading:
 
     def cut(self, process: str, conn: str, time_ns: int) -> None:
         self.cuts[conn] = min(time_ns, self.cuts.get(conn, time_ns))
-        self.conns.get(process, set()).discard(conn)
+        self.conns[process].discard(conn)
         self.holding.pop(process, None)
 
     def cut_all(self, process: str, time_ns: int) -> None:
-        for conn in tuple(self.conns.get(process, ())):
+        for conn in tuple(self.conns[process]):
             self.cut(process, conn, time_ns)
 
     # Faults, the broker and the lab
@@ -340,7 +341,7 @@ class _Reading:
             self.model.incarnations += 1
             self.close_deaths(op.time_ns)
         elif op.f == "exit" and op.value["victim"] != "broker":
-            # Unless a kill was logged before, nothing tells when it died: some time after its last sign of life.
+            # Unless a kill was logged before, it is only known to have died after its last sign of life.
             victim = op.value["victim"]
             self.cut_all(victim, self.seen_ns.get(victim, op.time_ns))
         elif op.f == "exit" and not op.value["planned"]:
@@ -369,4 +370,31 @@ class _Reading:
     # Holds: only now are all the cuts known
 
     def settle_holds(self) -> None:
-        deaths = [*self.model.deaths, Death(self.model.ops[-1].time_ns + 1, math.inf)] if self.model.ops else []
+        deaths = self.model.deaths
+        untils = [death.until_ns for death in deaths]
+        for delivery in self.given_out():
+            life = bisect_left(untils, delivery.invoked_ns)
+            death_ns = deaths[life].begin_ns if life < len(deaths) else math.inf
+            if death_ns > delivery.returned_ns:
+                delivery.incarnation = life
+            delivery.cut_ns = min(death_ns, self.cuts.get(delivery.call.conn, math.inf))
+            delivery.held_until_ns = min(delivery.cut_ns, self.lease_end(delivery))
+
+    def given_out(self) -> Iterator[Delivery]:
+        for job in self.model.jobs.values():
+            yield from job.deliveries
+        yield from self.model.strays
+
+    def lease_end(self, delivery: Delivery) -> int:
+        """Until when the broker must keep it for this holder, if nothing is cut. Broker and holder may count
+        from different moments, so the lease is counted from the invocation: no broker can count from earlier.
+        """
+        ack_timeout_ns = self.model.header.ack_timeout_ns
+        end_ns = delivery.invoked_ns + ack_timeout_ns
+        for call in delivery.settles:
+            if call.f != "touch":
+                return min(end_ns, call.invoked_ns)
+            # A TOUCH that returned after the end may have revived a lease that somebody else had between.
+            if call.outcome == "ok" and call.returned_ns is not None and call.returned_ns <= end_ns:
+                end_ns = call.invoked_ns + ack_timeout_ns
+        return end_ns

@@ -1,104 +1,103 @@
 """From verdicts to one outcome: what the scenario expects, what the run proved, how the program exits.
 
-A verdict says what a checker saw; its standing says what that means for this scenario. "effect_once is
-violated" is a failure in one scenario and the lesson of another. Unknown is never a pass.
+A verdict says what a checker saw; its standing says what that means for this scenario: the same violation
+is a failure in one and the lesson of another. Unknown is never a pass.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dsjq_lab.verdict import Verdict
+from dsjq_lab.checkers import judge
+from dsjq_lab.history import read_history
+from dsjq_lab.model import Model
+from dsjq_lab.vacuity import unproven
+from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict
+
+if TYPE_CHECKING:
+    from dsjq_lab.scenario import Expectation, Scenario
 
 FORMAT = 1
+EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 4}
 
 
-class Exit(IntEnum):
-    """What the shell, a pipeline or a grader reads."""
-
-    AS_EXPECTED = 0
-    FAILED = 1  # violated what should hold, or held what the scenario says must break
-    USAGE = 2
-    LAB_FAILED = 3
-    UNKNOWN = 4
-    INTERRUPTED = 130
-
-
-OUTCOMES = {"pass": Exit.AS_EXPECTED, "fail": Exit.FAILED, "unknown": Exit.UNKNOWN}
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """A verdict and its standing: its own status, or expected, tolerated, absent."""
+class Ruling(NamedTuple):
+    """A verdict and its standing: its own status, or `expected`, `tolerated`, `absent`."""
 
     verdict: Verdict
     standing: str
     because: str = ""
 
 
-@dataclass(frozen=True)
-class Result:
-    rulings: Sequence[Ruling]
-    unproven: Sequence[str]  # why the run proves nothing, whatever the checkers say
-    counts: Mapping[str, int]
-    epsilon_s: float
-    seconds: float
+class Result(NamedTuple):
+    """A judged run."""
+
+    scenario: "Scenario"
+    model: Model
+    rulings: list[Ruling]
+    unproven: list[str]  # why the run proves nothing, whatever the checkers say
 
     @property
     def outcome(self) -> str:
         standings = {ruling.standing for ruling in self.rulings}
-        if "violated" in standings:
+        if VIOLATED in standings:
             return "fail"
-        if self.unproven or "unknown" in standings:
+        if self.unproven or UNKNOWN in standings:
             return "unknown"
         return "fail" if "absent" in standings else "pass"
 
     @property
-    def exit(self) -> Exit:
-        return OUTCOMES[self.outcome]
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
 
-    def standing(self, *standings: str) -> list[Ruling]:
+    @property
+    def seconds(self) -> float:
+        start_ns = self.model.header.start_ns
+        return (max((op.time_ns for op in self.model.ops), default=start_ns) - start_ns) / 1e9
+
+    def with_standing(self, *standings: str) -> list[Ruling]:
         return [ruling for ruling in self.rulings if ruling.standing in standings]
 
     def as_json(self) -> dict[str, Any]:
+        end = self.model.end
         return {
             "format": FORMAT,
             "outcome": self.outcome,
-            "exit": int(self.exit),
-            "unproven": list(self.unproven),
+            "exit_code": self.exit_code,
+            "unproven": self.unproven,
             "verdicts": [
-                {
-                    "invariant": ruling.verdict.invariant,
-                    "status": ruling.verdict.status,
-                    "standing": ruling.standing,
-                    "summary": ruling.verdict.summary,
-                    "job": ruling.verdict.job,
-                    "ops": list(ruling.verdict.ops),
-                }
-                for ruling in self.rulings
+                {**verdict._asdict(), "standing": standing, "because": because}
+                for verdict, standing, because in self.rulings
             ],
-            "counts": dict(self.counts),
-            "epsilon_s": self.epsilon_s,
+            "counts": self.model.counts(),
+            "epsilon_s": end.epsilon_ns / 1e9 if end else None,
             "seconds": self.seconds,
         }
 
-    def write(self, run: Path) -> None:
-        (run / "results.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
+
+def judged(run: Path) -> Result:
+    """Judges the history in a run folder, and keeps the results beside it."""
+    from dsjq_lab import scenario
+
+    played = scenario.load(run / "scenario.yaml")
+    model = Model(read_history(run / "history.jsonl"))
+    result = Result(played, model, rule(judge(model), played.expect), unproven(model))
+    (run / "results.json").write_text(json.dumps(result.as_json(), indent=2) + "\n")
+    return result
 
 
-def rule(verdicts: Sequence[Verdict], must: Mapping[str, str], may: Collection[str]) -> list[Ruling]:
-    """Each verdict with its standing; `must` maps what has to be violated to the reason why."""
+def rule(verdicts: Sequence[Verdict], expect: "Sequence[Expectation]") -> list[Ruling]:
+    must: dict[str, str] = {name: deviation.because for deviation in expect for name in deviation.violated}
+    may: dict[str, str] = {name: deviation.because for deviation in expect for name in deviation.may_violate}
     rulings = []
     for verdict in verdicts:
         name, standing = verdict.invariant, verdict.status
-        if standing == "violated" and name in must:
+        if standing == VIOLATED and name in must:
             standing = "expected"
-        elif standing == "violated" and name in may:
+        elif standing == VIOLATED and name in may:
             standing = "tolerated"
-        elif standing in ("holds", "not applicable") and name in must:
+        elif standing not in (VIOLATED, UNKNOWN) and name in must:
             standing = "absent"
-        rulings.append(Ruling(verdict, standing, must.get(name, "")))
+        rulings.append(Ruling(verdict, standing, must.get(name) or may.get(name, "")))
     return rulings

@@ -123,10 +123,8 @@ def trigger_quarrels(fault: Fault, words: list[str]) -> Iterator[tuple[str, str]
     given = [word for word in words if word in ("at", "every", "when")]
     bounds = [word for word in words if word in ("from", "until")]
     if len(given) != 1:
-        yield (
-            (given[1] if given else fault.verb),
-            "a fault has exactly one trigger: at, every … until, or when",
-        )
+        place = given[1] if given else fault.verb
+        yield place, "a fault has exactly one trigger: at, every … until, or when"
     elif given != ["every"] and bounds:
         yield bounds[0], f"'{bounds[0]}' belongs to every, not to {given[0]}"
     elif given == ["every"] and fault.until_s is None:
@@ -140,9 +138,9 @@ def victim_quarrels(fault: Fault, counts: dict[str, int | None]) -> Iterator[tup
     count = counts.get(role)
     if isinstance(which, int) and count is not None and which > count:
         yield fault.verb, f"there is no {text}: the scenario has {count}"
-    if which == "that" and fault.when is None:
+    if which == "that" and not fault.when:
         yield fault.verb, f"'{text}' is the one whose event it was: it needs a 'when'"
-    for event in fault.when or ():
+    for event in fault.when:
         if which == "that" and EVENTS[event][0] != role:
             yield fault.verb, f"'{event}' is the event of a {EVENTS[event][0]}, not of a {role}"
 
@@ -172,6 +170,9 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+FAULT_KEYS = {word for fault in VERBS.values() for word in keys_of(fault)}
+
+
 def explained(error: ErrorDetails, document: Document) -> Mistake:
     """What pydantic found, in the words of the file and at its place in it."""
     loc = error["loc"]
@@ -189,8 +190,8 @@ def explained(error: ErrorDetails, document: Document) -> Mistake:
         case "union_tag_not_found":
             kind, known = "missing", list(VERBS)
             message = f"a fault needs a verb: {', '.join(known)}"
-            for stranger in [key for key in error["input"] if key not in keys_of(Fault)][:1]:
-                kind, word, place = "unknown-key", stranger, document.keys[*path, stranger]
+            if strangers := [at for at in document.keys if at[:-1] == path and at[-1] not in FAULT_KEYS]:
+                kind, word, place = "unknown-key", str(strangers[0][-1]), document.keys[strangers[0]]
         case "literal_error":
             known = re.findall(r"'(\w+)'", error["ctx"]["expected"])
             place = document.keys[path[:-1]] if path[-1] == "[key]" else place

@@ -5,6 +5,7 @@ In the file a unit is part of the value (`ack_timeout: 250ms`); in the program i
 """
 
 import re
+from math import floor
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
@@ -152,16 +153,16 @@ class Fault(Strict):
     every_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("every", None)
     from_s: MaybeDuration = key("from", None)
     until_s: MaybeDuration = key("until", None)
-    when: Annotated[dict[Event, AtLeastOne], Field(min_length=1, max_length=1)] | None = None
+    when: Annotated[dict[Event, AtLeastOne], Field(min_length=1, max_length=1)] = {}
 
     @property
     def trigger(self) -> Timed | When:
-        if self.when is not None:
+        if self.when:
             return When(*next(iter(self.when.items())))
         if self.every_s is None or self.until_s is None:
             return Timed([self.at_s or 0.0])
         start_s = self.every_s if self.from_s is None else self.from_s
-        strikes = int(round((self.until_s - start_s) / self.every_s, 6)) + 1  # until is included
+        strikes = floor(round((self.until_s - start_s) / self.every_s, 6)) + 1  # until is included
         return Timed([round(start_s + i * self.every_s, 6) for i in range(strikes)])
 
     def __str__(self) -> str:

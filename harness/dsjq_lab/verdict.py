@@ -19,7 +19,7 @@ class Verdict(NamedTuple):
     summary: str  # one line for people: "job 12 held by worker 1 and worker 3 at once"
     job: str | None = None  # the nonce of the job that shows it
     ops: tuple[int, ...] = ()  # the evidence, as indices of operations in the history
-    count: int = 0  # how many violations there are; the summary tells the first
+    count: int = 0  # type: ignore[assignment]  # violations; the summary tells the first (hides tuple.count)
 
 
 def merge(verdicts: Iterable[Verdict]) -> str:

@@ -61,24 +61,23 @@ class Warden:
     def __init__(self, control: socket.socket, bell: socket.socket) -> None:
         self.control = control
         self.bell = bell
-        self.bell.setblocking(False)
+        self.wake, self.on_signal = socket.socketpair()  # Python writes a byte for each signal
+        for end in (self.bell, self.on_signal):
+            end.setblocking(False)
         # The lab names children by numbers that it never uses twice, unlike the kernel its process ids.
         self.children: dict[int, subprocess.Popen[bytes]] = {}
         self.exits: list[tuple[int, int]] = []  # since the lab last asked: number, status
 
     def serve(self) -> None:
         """Until the lab has gone: EOFError or ConnectionError."""
-        wake, on_signal = socket.socketpair()
-        wake.setblocking(False)
-        on_signal.setblocking(False)
-        signal.set_wakeup_fd(on_signal.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.on_signal.fileno(), warn_on_full_buffer=False)
         for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Not SIG_IGN, which children would inherit: exec resets a handler to the default.
             signal.signal(signum, lambda *_: None)
         while True:
-            ready, _, _ = select.select([wake, self.control], [], [])
-            if wake in ready:
-                wake.recv(4096)
+            ready, _, _ = select.select([self.wake, self.control], [], [])
+            if self.wake in ready:
+                self.wake.recv(4096)
                 self.reap()
             if self.control in ready:
                 self.answer()

@@ -1,12 +1,12 @@
-"""A client that tells the truth about what it knows: what it asked, before it asks, and what it then heard.
+"""A client that tells what it knows: what it asks, before it asks, and what it then heard.
 
-Producers and workers run as processes of their own, and die like real ones. Their report goes to the lab, line
-by line: an `invoke` before the first byte leaves, then `ok` (the reply was read), `fail` (it definitely did not
-happen) or `info` (nobody can say: a time-out, a closed connection). After an `info` the connection is never used
-again, for its next reply may belong to the last question; each retry is a new operation.
+Producers and workers are processes of their own, and die like real ones. They report to the lab, line by
+line: an `invoke` before the first byte leaves, then `ok` (the reply was read), `fail` (it definitely did not
+happen) or `info` (nobody can say: a time-out, a closed connection). After an `info` the connection is never
+used again, since its next reply may belong to the last question; each retry is a new operation.
 
-Two things alone touch the laboratory: `record`, and `gate`, which waits at a named moment until the lab says go.
-So a fault can strike exactly there. The same file, unchanged, also runs in the explored world.
+Two things alone touch the laboratory: `record`, and `gate`, which waits at a named moment until the lab says
+go, so that a fault can strike exactly there. The same file, unchanged, plays in the explored world.
 
 Run as `python -S -I workload.py ROLE NUMBER CONFIG`. Standard library only: a worker that is killed every
 400 ms must be back at once.
@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 TIMEOUT_S_MAX = 5.0
@@ -28,7 +29,13 @@ RECONNECT_PAUSE_S = (0.02, 0.2)  # the first pause, doubled up to the last
 POLL_INTERVAL_S = 0.02  # between two REQUESTs of a broker that cannot make them wait
 AUDIT_INTERVAL_S = 0.25
 Record = dict[str, Any]
-WORDS = "naïve café  Ærø wait; straße 東京 -- 100% δοκιμή \t 'quoted' \\n 🐇 done".split(" ")
+WORDS = ("naïve", "café", "", "Ærø", "wait;", "straße", "東京", "--", "100%", "\t", "'quoted'", "\\n", "🐇")
+COUNTS = ("submitted", "pending", "in_flight", "failed", "done", "dead")
+
+
+def timeout_s(ack_timeout_s: float) -> float:
+    """How long an operation may take: below half the lease, so that a holder knows in time that it waits."""
+    return min(0.45 * ack_timeout_s, TIMEOUT_S_MAX)
 
 
 class Refused(Exception):
@@ -131,7 +138,7 @@ class Client:
 
     def __init__(self, channel: Channel, config: Record) -> None:
         self.channel, self.port, self.incarnation = channel, config["port"], config["incarnation"]
-        self.timeout_s = min(0.45 * config["ack_timeout_s"], TIMEOUT_S_MAX)  # below half the lease
+        self.timeout_s = timeout_s(config["ack_timeout_s"])
         self.wait_s = min(0.2, config["ack_timeout_s"] / 8)
         self.connections = 0
         self.line: LineClient | None = None
@@ -145,7 +152,7 @@ class Client:
     def operate(
         self, f: str, value: Record, question: Callable[[], str], read: Callable[[str], Record]
     ) -> tuple[str, Record]:
-        """Asks `question()` and has `read` take the reply apart: (ok|refused|unknown|unreachable, the value)."""
+        """Asks `question()` and `read`s the reply: (ok|refused|unknown|unreachable, the value)."""
         if self.line is None:
             self.connections += 1
         value = {**value, "conn": self.conn}
@@ -233,17 +240,20 @@ def work(client: Client, channel: Channel, config: Record) -> None:
         if job.get("empty"):
             channel.pause(0 if client.has_tokens else POLL_INTERVAL_S)
             continue
-        name = job["payload"].split(" ")[0]
-        channel.gate("delivered", name)
+        channel.gate("delivered", job["job"])
         time.sleep(config["work_time_s"])
-        f = "fail" if dice.random() < config["fail_rate"] else "ack"
-        if f == "ack":
-            channel.gate("before_ack", name)
-        question = f"{f.upper()} {job['id']} {job['token'] or ''}".rstrip()
-        value = {"job": name, "id": job["id"], "token": job["token"]}
-        outcome, _ = client.operate(f, value, lambda question=question: question, nothing)  # type: ignore[misc]
-        if outcome == "ok":
-            channel.gate("acked" if f == "ack" else "failed", name)
+        settle(client, channel, job, "fail" if dice.random() < config["fail_rate"] else "ack")
+
+
+def settle(client: Client, channel: Channel, job: Record, f: str) -> None:
+    """Says how it went, on the connection that the job came by."""
+    if f == "ack":
+        channel.gate("before_ack", job["job"])
+    question = f"{f.upper()} {job['id']} {job['token'] or ''}".rstrip()
+    value = {name: job[name] for name in ("job", "id", "token")}
+    outcome, _ = client.operate(f, value, lambda: question, nothing)
+    if outcome == "ok":
+        channel.gate("acked" if f == "ack" else "failed", job["job"])
 
 
 def audit(client: Client, channel: Channel, config: Record) -> None:
@@ -251,7 +261,7 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
     dead: int | None = None
     try:
         while True:
-            outcome, stats = client.operate("stats", {}, lambda: "STATS", lambda reply: report("STATS", reply))
+            outcome, stats = client.operate("stats", {}, lambda: "STATS", counts)
             if outcome == "ok" and stats["dead"] != dead:
                 dead = stats["dead"]
                 list_dead(client)
@@ -262,10 +272,7 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
 
 
 def list_dead(client: Client) -> None:
-    client.operate(
-        "dead", {}, lambda: "JOBS state=DEAD limit=1000",
-        lambda reply: {"dead": [{"id": str(job["id"]), "payload": job["payload"]} for job in report("JOBS", reply)]},
-    )  # fmt: skip
+    client.operate("dead", {}, lambda: "JOBS state=DEAD limit=1000", dead_jobs)
 
 
 # -- Replies taken apart; ValueError or KeyError if they are not what they should be ----------------------
@@ -281,10 +288,11 @@ def delivery(reply: str) -> Record:
     if reply.startswith("RESERVED "):
         head, payload = reply.split(" -- ", 1)
         options = dict(word.split("=", 1) for word in head.split(" ")[1:])
-        token, attempt = options["token"], int(options["attempt"])
-        return {"id": options["id"], "payload": payload, "token": token, "attempt": attempt}
-    id, payload = after("JOB", reply).split(" ", 1)
-    return {"id": id, "payload": payload, "token": None, "attempt": None}
+        id, token, attempt = options["id"], options["token"], int(options["attempt"])
+    else:
+        id, payload = after("JOB", reply).split(" ", 1)
+        token = attempt = None
+    return {"job": payload.split(" ")[0], "id": id, "payload": payload, "token": token, "attempt": attempt}
 
 
 def after(word: str, reply: str) -> str:
@@ -294,8 +302,14 @@ def after(word: str, reply: str) -> str:
     return rest
 
 
-def report(word: str, reply: str) -> Any:
-    return json.loads(after(word, reply))
+def counts(reply: str) -> Record:
+    stats = json.loads(after("STATS", reply))
+    return {name: stats[name] for name in COUNTS}
+
+
+def dead_jobs(reply: str) -> Record:
+    jobs = json.loads(after("JOBS", reply))
+    return {"dead": [{"id": str(job["id"]), "payload": job["payload"]} for job in jobs]}
 
 
 def nothing(reply: str) -> Record:
@@ -312,10 +326,8 @@ def main(role: str, number: str, config: Record) -> None:
     channel = Channel(int(os.environ["DSJQ_LAB_CHANNEL"]), process, config["gates"])
     signal.signal(signal.SIGTERM, lambda *_: setattr(channel, "stop_asked", True))
     client = Client(channel, config)
-    try:
+    with suppress(Stopped):
         ROLES[role](client, channel, config)
-    except Stopped:
-        pass
     client.close()
 
 

@@ -38,13 +38,13 @@ class World(Protocol):
     def now_ns(self) -> int: ...
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        """Starts "broker", "auditor", "worker 2" or "producer 1"; a broker is ready when this returns."""
+        """Starts "broker", "auditor", "worker 2" or "producer 1"; a broker is ready on return."""
 
     def signal(self, name: str, what: Signal) -> bool:
-        """Whether it has verifiably taken effect on return. A "term" takes effect later, with the Exit."""
+        """Returns when it has taken effect; False if it has not. That of a "term" is the Exit, later."""
 
     def go(self, name: str) -> None:
-        """Lets a client pass the gate at which it waits."""
+        """Lets a client pass the gate at which it waits; a no-op if it has been killed there."""
 
     def stop(self, name: str) -> None:
         """Asks a client to finish what it has in hand, and exit."""

@@ -79,7 +79,7 @@ def read(raw: bytes) -> Document:
 
 class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
             raise yaml.composer.ComposerError(
                 None, None, "aliases and tags are not used here", event.start_mark
@@ -93,6 +93,7 @@ def _plain(node: yaml.Node, path: Path, document: Document) -> Any:
         return [_plain(item, (*path, i), document) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, document)
+    assert isinstance(node, yaml.ScalarNode)
     if node.style is not None:  # quoted or block text
         return node.value
     return next(convert(node.value) for pattern, convert in CORE_SCHEMA if pattern.fullmatch(node.value))

@@ -1,0 +1,91 @@
+"""Who takes part in an experiment, and what the conductor knows of each."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsjq_lab.history import Op
+from dsjq_lab.scenario import Fault, Scenario, When
+
+
+@dataclass(eq=False)
+class Member:
+    """One process of the experiment, over all its incarnations."""
+
+    name: str
+    config: dict[str, Any]
+    incarnation: int = 0
+    alive: bool = False
+    strike: "Strike | None" = None  # faults on one victim are serialised
+    retired: bool = False  # ended by a fault, for good
+    job: str | None = None  # at hand, by nonce
+    left: dict[str, None] = field(default_factory=dict)  # a producer's jobs that have not been sent yet
+    asked_ns: int = 0
+    empty_from_ns: int | None = None  # a worker's answers were all EMPTY from here
+    empty_until_ns: int = 0  # to here
+
+    @property
+    def role(self) -> str:
+        return self.name.split(" ")[0]
+
+    @property
+    def state(self) -> str:
+        if not self.alive:
+            return "ended"
+        if self.strike is not None and self.strike.fault.verb == "pause":
+            return "paused"
+        return "busy" if self.job else "idle"
+
+    @property
+    def empty_ns(self) -> int:
+        """For how long it has seen nothing but an empty queue."""
+        return 0 if self.empty_from_ns is None else self.empty_until_ns - self.empty_from_ns
+
+    def observe(self, op: Op) -> None:
+        """Takes note of what it reports."""
+        if op.type == "invoke":
+            self.asked_ns = op.time_ns
+        if op.f == "submit":
+            job = op.value["job"]
+            self.job = job if op.type == "invoke" else None
+            if op.type == "invoke":
+                self.left.pop(job, None)
+            elif op.type == "fail" and str(op.error).startswith("UNREACHABLE"):
+                self.left = {job: None, **self.left}
+        elif op.f == "reserve" and op.type != "invoke":
+            self.job = op.value["job"] if "id" in op.value else None
+            if op.value.get("empty"):
+                self.empty_from_ns = self.empty_from_ns or op.time_ns
+                self.empty_until_ns = op.time_ns
+            else:
+                self.empty_from_ns = None
+        elif op.f in ("ack", "fail") and op.type != "invoke":
+            self.job = None
+
+
+@dataclass(eq=False)
+class Strike:
+    """One fault on one victim, from the moment it is announced until it is healed."""
+
+    number: int
+    fault: Fault
+    victim: Member
+    exact: bool
+
+
+def cast(scenario: Scenario) -> list[Member]:
+    """Everybody who takes part, in the order of their start."""
+    triggers = [fault.trigger for fault in scenario.faults]
+    common = {
+        "seed": scenario.seed,
+        "ack_timeout_s": scenario.broker.ack_timeout_s,
+        "gates": sorted({trigger.event for trigger in triggers if isinstance(trigger, When)}),
+    }
+    work = {"work_time_s": scenario.workers.work_time_s, "fail_rate": scenario.workers.fail_rate}
+    load = scenario.load
+    pace = {"gap_s": load.producers / load.rate_per_s if load.rate_per_s else 0}
+    members = [Member("broker", {}), Member("auditor", common)]
+    members += [Member(f"worker {number}", common | work) for number in range(1, scenario.workers.count + 1)]
+    for number in range(1, load.producers + 1):
+        share = [f"j{job}" for job in range(number, load.jobs + 1, load.producers)]
+        members.append(Member(f"producer {number}", common | pace, left=dict.fromkeys(share)))
+    return members

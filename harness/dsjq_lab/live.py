@@ -1,0 +1,199 @@
+"""The world of real processes, real sockets and real signals.
+
+One thread waits on everything at once: a channel to each client, over which it reports line by line, and the
+warden, who tells of exits. It is the only writer of the history, so the file has one order and is never torn;
+each line is on its way to the disk before anybody acts on it.
+"""
+
+import json
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dsjq_lab import workload
+from dsjq_lab.brokers import dsjq
+from dsjq_lab.errors import LabError
+from dsjq_lab.history import Header, Op
+from dsjq_lab.ports import PortLease
+from dsjq_lab.processes import Process, Processes, wait_until
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.world import Event, Exit, Gate, Signal
+
+READY_TIMEOUT_S = 10
+EFFECT_TIMEOUT_S = 2  # of a signal
+CANARY_INTERVAL_S = 0.01
+SIGNALS: dict[Signal, int] = {
+    "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
+}  # fmt: skip
+
+
+class LiveWorld:
+    """Implements dsjq_lab.world.World. Leaving it ends all processes."""
+
+    def __init__(self, folder: Path, header: Header, scenario: Scenario, broker_file: Path | None) -> None:
+        self.scenario, self.broker_file = scenario, broker_file
+        self.history = (folder / "history.jsonl").open("w", encoding="utf-8", buffering=1)  # line by line
+        self.history.write(header.line())
+        self.ops_written = 0
+        self.events: deque[Event] = deque()
+        self.running: dict[str, Process] = {}
+        self.channels: dict[str, Channel] = {}
+        self.selector = selectors.DefaultSelector()
+        self.port_lease = PortLease()
+        self.processes = Processes(folder / "logs")
+        self.selector.register(self.processes, selectors.EVENT_READ, self.hear_exits)
+        self.canary = Canary()
+
+    @property
+    def lateness_ns(self) -> int:
+        return self.canary.lateness_ns
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def spawn(self, name: str, config: Mapping[str, Any]) -> None:
+        port = self.port_lease.port
+        if name == "broker":
+            argv = dsjq.command(self.broker_file, port, self.scenario)
+            self.running[name] = self.processes.spawn(name, argv, env={"PYTHONUNBUFFERED": "1"})
+            self.processes.wait_ready(self.running[name], port, READY_TIMEOUT_S)
+            return
+        role, _, number = name.partition(" ")
+        ours, theirs = socket.socketpair()
+        told = json.dumps({**config, "port": port})
+        argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
+        self.running[name] = self.processes.spawn(name, argv, channel=theirs)
+        channel = self.channels[name] = Channel(ours)
+        self.selector.register(ours, selectors.EVENT_READ, lambda: self.hear(name, channel))
+
+    def signal(self, name: str, what: Signal) -> bool:
+        process, processes = self.running[name], self.processes
+        try:
+            processes.signal(process, SIGNALS[what])
+        except ProcessLookupError:
+            return False
+        match what:
+            case "kill":
+                return processes.wait_exit(process, EFFECT_TIMEOUT_S)
+            case "pause":
+                return processes.wait_stopped(process, EFFECT_TIMEOUT_S)
+            case "resume":
+                return wait_until(lambda: not processes.is_stopped(process), EFFECT_TIMEOUT_S)
+            case "term":
+                return True
+
+    def go(self, name: str) -> None:
+        self.channels[name].say("go")  # also to one that a fault just killed: nobody hears
+
+    def stop(self, name: str) -> None:
+        self.channels[name].say("stop")
+
+    def next_event(self, deadline_ns: int) -> Event | None:
+        while not self.events:
+            left_s = (deadline_ns - time.monotonic_ns()) / 1e9
+            ready = self.selector.select(max(0.0, left_s))
+            for key, _ in ready:
+                key.data()
+            if not ready and left_s <= 0:
+                return None
+        return self.events.popleft()
+
+    def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
+        fields = {"time_ns": time.monotonic_ns(), "process": process, "type": "info", "f": f}
+        return self.write({**fields, "value": value, "error": None})
+
+    def write(self, fields: Mapping[str, Any]) -> Op:
+        op = Op(self.ops_written, **fields)
+        self.ops_written += 1
+        self.history.write(op.line())
+        return op
+
+    def hear(self, name: str, channel: "Channel") -> None:
+        """What a client reports: operations, and that it waits at a gate."""
+        for line in channel.receive():
+            message = json.loads(line)
+            if "gate" in message:
+                self.events.append(Gate(name, message["gate"], message["job"]))
+            else:
+                self.events.append(self.write(message))
+        if channel.ended:
+            self.selector.unregister(channel.socket)
+
+    def hear_exits(self) -> None:
+        for process in self.processes.receive():
+            channel = self.channels.pop(process.name, None)
+            if channel is not None:
+                while not channel.ended:  # its last words
+                    self.hear(process.name, channel)
+                channel.socket.close()
+            if process.exit_status is None:
+                raise LabError(f"{process.name} has ended, but how?")
+            self.events.append(Exit(process.name, process.exit_status))
+
+    def close(self) -> None:
+        self.canary.close()
+        self.selector.close()
+        for channel in self.channels.values():
+            channel.socket.close()
+        self.processes.close()
+        self.port_lease.close()
+        self.history.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Channel:
+    """The lab's end of the line to one client."""
+
+    def __init__(self, socket: socket.socket) -> None:
+        self.socket = socket
+        self.rest = b""
+        self.ended = False
+
+    def receive(self) -> list[bytes]:
+        """Blocks until there is something. A line that its writer did not live to finish is dropped."""
+        data = self.socket.recv(1 << 16)
+        self.ended = not data
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return lines
+
+    def say(self, word: str) -> None:
+        with suppress(ConnectionError):  # if it has ended, its exit will be heard
+            self.socket.sendall(word.encode() + b"\n")
+
+
+class Canary:
+    """A thread that wants to wake up every 10 ms. How late it does is how late anybody here may be."""
+
+    def __init__(self) -> None:
+        self.lateness_ns = 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.watch, name="canary", daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        interval_ns = round(CANARY_INTERVAL_S * 1e9)
+        before_ns = time.monotonic_ns()
+        while not self.over.wait(CANARY_INTERVAL_S):
+            now_ns = time.monotonic_ns()
+            self.lateness_ns = max(self.lateness_ns, now_ns - before_ns - interval_ns)
+            before_ns = now_ns
+
+    def close(self) -> None:
+        self.over.set()
+        self.thread.join()

@@ -1,0 +1,182 @@
+"""The verdict on a run, for a person at a terminal: what was done to it, what it did, what that proves.
+
+Everything is said in words; colour only repeats them, and a line is coloured by its first word. Payloads
+come from the system under study, so no control character of theirs ever reaches the terminal.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from dsjq_lab import library
+from dsjq_lab.checkers import CHECKERS
+from dsjq_lab.model import Model, Strike
+from dsjq_lab.report.explain import explain
+from dsjq_lab.results import Result, Ruling
+from dsjq_lab.vacuity import planned, struck
+from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
+
+CHECKER = {checker.name: checker for checker in CHECKERS}
+STRIKES_SHOWN = 3
+RED, GREEN, YELLOW, BOLD = "\033[31m", "\033[32m", "\033[33m", "\033[1m"
+COLOURS = {"VIOLATED": RED, "FAIL": RED, "absent": RED, "PASS": GREEN, "UNKNOWN": YELLOW, "unknown": YELLOW}
+
+
+def show(result: Result, run: Path, out: TextIO, *, verbose: bool = False) -> None:
+    colourful = out.isatty() and "NO_COLOR" not in os.environ
+    for line in render(result, run, verbose=verbose):
+        line = visible(line)
+        print(painted(line) if colourful else line, file=out)
+
+
+def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]:
+    yield from heading(result)
+    yield ""
+    yield from faults(result.model, verbose)
+    yield from totals(result.model)
+    yield ""
+    yield from rulings(result, verbose)
+    yield from explanations(result)
+    yield ""
+    yield from conclusion(result, run)
+
+
+def visible(line: str) -> str:
+    """The line with whatever does not print (control characters, surrogates, bidi marks) spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def painted(line: str) -> str:
+    word = line.split(maxsplit=1)[0] if line.strip() else ""
+    line = re.sub(r"<--.*$", rf"{RED}\g<0>\033[0m", line)
+    return line.replace(word, f"{BOLD}{COLOURS[word]}{word}\033[0m", 1) if word in COLOURS else line
+
+
+# -- The parts, from top to bottom ------------------------------------------------------------------------
+
+
+def heading(result: Result) -> Iterator[str]:
+    header, scenario = result.model.header, result.scenario
+    yield f"{header.scenario}: {scenario.title}"
+    workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
+    yield f"broker {header.broker} · {workers} · {producers} · seed {header.seed}"
+
+
+def faults(model: Model, verbose: bool) -> Iterator[str]:
+    bitten = struck(model)
+    if not planned(model):
+        yield "  Faults     none planned"
+        return
+    holders = sum(strike.holding is not None for strike in bitten)
+    effect = f"{len(planned(model))} planned, {len(bitten)} took effect"
+    yield f"  Faults     {effect}, {holders} hit a worker holding a job"
+    shown = bitten if verbose else bitten[:STRIKES_SHOWN]
+    for strike in shown:
+        yield f"    {strike_line(strike, model)}".rstrip()
+    if len(bitten) > len(shown):
+        yield f"     ...     {len(bitten) - len(shown)} more (--verbose)"
+
+
+def strike_line(strike: Strike, model: Model) -> str:
+    start_ns = model.header.start_ns
+    holding = f"holding {strike.holding}" if strike.holding else ""
+    back = f"back at {(strike.end_ns - start_ns) / 1e9:.2f} s" if strike.end_ns else ""
+    exact = "exact" if strike.exact else ""
+    time_s = ((strike.struck_ns or strike.begin_ns) - start_ns) / 1e9
+    return f"{time_s:5.2f} s  {strike.verb + ' ' + strike.victim:<16} {holding:<16} {back:<16} {exact}"
+
+
+def totals(model: Model) -> Iterator[str]:
+    counts = model.counts()
+    fates = {name: counts[name] for name in ("done", "dead", "lost")}
+    optional = {"perhaps done": counts["perhaps_done"]}
+    optional["not settled"] = counts["attempted"] - sum(fates.values()) - counts["perhaps_done"]
+    yield f"  Jobs       {counts['attempted']} submitted = {sum_of(fates, optional)}"
+    optional = {"after a crash": counts["after_crash"], "after FAIL": counts["after_fail"]}
+    optional |= {"after a lease ran out": counts["after_lapse"], "unexpected": counts["unexpected"]}
+    yield f"  Deliveries {counts['delivered']} = {sum_of({'first': counts['first']}, optional)}"
+    if counts["duplicated"]:
+        yield "             A job delivered twice is legal here: at-least-once."
+
+
+def rulings(result: Result, verbose: bool) -> Iterator[str]:
+    """What the scenario asks about and what went wrong; the rest only in number."""
+    focus = result.scenario.focus
+    rank: dict[str, int] = {name: place for place, name in enumerate(focus)}
+    ordered = sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+    quiet = [] if verbose else [
+        ruling for ruling in ordered
+        if ruling.verdict.invariant not in focus and ruling.standing in (HOLDS, NOT_APPLICABLE)
+    ]  # fmt: skip
+    for ruling in ordered:
+        if ruling not in quiet:
+            yield from ruling_lines(ruling)
+    for standing in (HOLDS, NOT_APPLICABLE):
+        if count := sum(ruling.standing == standing for ruling in quiet):
+            yield f"  {word(standing):<10} {f'{count} more':<20} (--verbose)"
+
+
+def ruling_lines(ruling: Ruling) -> Iterator[str]:
+    verdict, standing, because = ruling
+    yield f"  {word(standing):<10} {verdict.invariant:<20} {verdict.summary}"
+    meaning = {
+        "expected": f"as the scenario says it must be. {because}",
+        "tolerated": f"as the scenario says it may be. {because}",
+        "absent": f"but the scenario says that it must be violated. {because}",
+    }.get(standing)
+    if meaning:
+        yield f"{'':<34}{meaning}"
+
+
+def explanations(result: Result) -> Iterator[str]:
+    for verdict, standing, _ in result.rulings:
+        if standing == VIOLATED:
+            yield ""
+            yield from (f"  {line}" for line in explain(verdict, result.model))
+            yield f"  Rule: {CHECKER[verdict.invariant].rule}"
+
+
+def conclusion(result: Result, run: Path) -> Iterator[str]:
+    if result.outcome == "pass":
+        yield f"{tally(result):<64} {result.seconds:.1f} s"
+    elif result.outcome == "fail":
+        wrong = result.with_standing(VIOLATED, "absent")
+        names = ", ".join(f"{verdict.invariant} {standing}" for verdict, standing, _ in wrong)
+        lab = CHECKER[wrong[0].verdict.invariant].lab
+        yield f"FAIL   {names}     exit {result.exit_code}      Why it matters: {lab}"
+    else:
+        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        for reason in result.unproven:
+            yield f"       {reason}"
+        yield f"       So this run proves nothing, for or against the broker.     exit {result.exit_code}"
+    folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
+    yield f"Run    {folder}"
+    name = result.model.header.scenario
+    if result.outcome != "pass":
+        yield f"Again  dsjq-lab run {folder}"
+    elif "p03" in library.contents("zoo"):
+        yield f"Next   break it:    dsjq-lab run {name} --broker zoo/p03"
+
+
+# -- Words ------------------------------------------------------------------------------------------------
+
+
+def tally(result: Result) -> str:
+    how_many = (f"{len(result.with_standing(standing))} {said}" for standing, said in
+                ((HOLDS, "hold"), (VIOLATED, "violated"), (UNKNOWN, "unknown")))  # fmt: skip
+    return f"{result.outcome.upper():<6} {', '.join(how_many)}"
+
+
+def word(standing: str) -> str:
+    return standing.upper() if standing == VIOLATED else {NOT_APPLICABLE: "n/a"}.get(standing, standing)
+
+
+def some(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def sum_of(always: dict[str, int], if_any: dict[str, int]) -> str:
+    terms = always | {name: count for name, count in if_any.items() if count}
+    return " + ".join(f"{count} {name}" for name, count in terms.items())

@@ -1,0 +1,112 @@
+"""One folder per run, so that every run can be looked at, judged and told again.
+
+runs/<scenario>/<timestamp>/ holds scenario.yaml as it was played, history.jsonl, logs/, and what the judge
+adds. `latest` points to the newest. Old runs make room for new ones; a run that failed is never removed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dsjq_lab import __version__, scenario
+from dsjq_lab.conductor import Snapshot, conduct
+from dsjq_lab.history import Header
+from dsjq_lab.library import NotFound
+from dsjq_lab.live import LiveWorld
+
+KEPT = 20  # runs of one scenario
+
+
+def play(
+    scenario_path: Path,
+    *,
+    seed: int | None = None,
+    broker_file: Path | None = None,
+    on_progress: Callable[[Snapshot], None] = lambda snapshot: None,
+) -> Path:
+    """Plays a scenario on real processes; the folder of the run. Raises ScenarioErrors or LabError."""
+    played = scenario.load(scenario_path)
+    if seed is not None:
+        played = played.model_copy(update={"seed": seed})
+    again = scenario_path.name == "scenario.yaml"  # a stored run, played once more
+    name = scenario_path.resolve().parent.parent.name if again else played.name
+    folder = new_folder(name)
+    text = scenario_path.read_bytes()
+    (folder / "scenario.yaml").write_bytes(text)
+    header = Header(
+        format=1,
+        lab=__version__,
+        scenario=name,
+        scenario_hash=hashlib.sha256(text).hexdigest()[:16],
+        seed=played.seed,
+        broker=str(broker_file) if broker_file else "dsjq",
+        start_ns=time.monotonic_ns(),
+        ack_timeout_ns=round(played.broker.ack_timeout_s * 1e9),
+        max_attempts=played.broker.max_attempts,
+        finish_within_ns=round(played.finish_within_s * 1e9),
+    )
+    with LiveWorld(folder, header, played, broker_file) as world:
+        conduct(played, world, on_progress)
+    return folder
+
+
+def root() -> Path:
+    return Path(os.environ.get("DSJQ_RUNS", "runs"))
+
+
+def new_folder(name: str) -> Path:
+    """An empty folder that is ours alone, also when two labs start in the same second."""
+    parent = root() / name
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for folder in candidates(parent / stamp):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        point_latest(root(), folder)
+        point_latest(parent, folder)
+        remove_old(parent)
+        return folder
+    raise AssertionError("unreachable")
+
+
+def candidates(folder: Path) -> Iterator[Path]:
+    yield folder
+    number = 2
+    while True:
+        yield folder.with_name(f"{folder.name}-{number}")
+        number += 1
+
+
+def point_latest(parent: Path, folder: Path) -> None:
+    """Replaces the link in one step: whoever follows it meanwhile finds the old run or the new one."""
+    link = parent / f".latest-{os.getpid()}-{folder.name}"
+    link.symlink_to(os.path.relpath(folder, parent), target_is_directory=True)
+    link.replace(parent / "latest")
+
+
+def remove_old(parent: Path) -> None:
+    runs = sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.is_symlink())
+    for folder in runs[:-KEPT]:
+        if passed(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def passed(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "results.json").read_text())["outcome"] == "pass")
+    except (OSError, ValueError, KeyError):
+        return False  # not judged yet, or perhaps still running
+
+
+def find(text: str) -> Path:
+    """The run that `text` names: a folder, "latest", or the latest of a scenario."""
+    for folder in (Path(text), root() / text, root() / text / "latest"):
+        if (folder / "history.jsonl").is_file():
+            return folder.resolve()
+    raise NotFound(f"no such run: {text}")

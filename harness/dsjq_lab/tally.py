@@ -1,0 +1,56 @@
+"""What an experiment has come to so far, counted from the operations as they are reported.
+
+The conductor decides by it when an experiment is over. It is no judge: the checkers read the history.
+"""
+
+from typing import Any
+
+from dsjq_lab.history import Op
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.submitted: set[str] = set()  # confirmed, by nonce
+        self.settled: set[str] = set()  # acknowledged, or dead
+        self.counts = dict.fromkeys(("submitted", "delivered", "done", "failed", "dead", "unknown"), 0)
+        self.audited = True  # until the broker refuses to tell its counts
+        self.stats: dict[str, Any] = {}
+        self.rests = 0  # how often in a row the broker's counts said that nothing is left to do
+
+    @property
+    def unsettled(self) -> set[str]:
+        return self.submitted - self.settled
+
+    def add(self, op: Op) -> None:
+        if op.type == "info" and op.f != "close":
+            self.counts["unknown"] += 1
+        elif op.type == "fail" and op.f == "stats" and not str(op.error).startswith("UNREACHABLE"):
+            self.audited = False
+        elif op.type == "ok":
+            getattr(self, f"_{op.f}")(op.value)
+
+    def _submit(self, value: dict[str, Any]) -> None:
+        self.submitted.add(value["job"])
+        self.counts["submitted"] += 1
+
+    def _reserve(self, value: dict[str, Any]) -> None:
+        self.counts["delivered"] += "id" in value
+
+    def _ack(self, value: dict[str, Any]) -> None:
+        self.settled.add(value["job"])
+        self.counts["done"] += 1
+
+    def _fail(self, value: dict[str, Any]) -> None:
+        self.counts["failed"] += 1
+
+    def _stats(self, value: dict[str, Any]) -> None:
+        self.stats = value
+        self.rests = 0 if self.left_to_do() else self.rests + 1
+
+    def _dead(self, value: dict[str, Any]) -> None:
+        self.settled.update(job["payload"].split(" ")[0] for job in value["dead"])
+        self.counts["dead"] = len(value["dead"])
+
+    def left_to_do(self) -> dict[str, int]:
+        """The broker's own counts of what is not at rest."""
+        return {state: self.stats[state] for state in ("pending", "in_flight", "failed") if self.stats[state]}

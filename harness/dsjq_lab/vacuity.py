@@ -1,0 +1,38 @@
+"""A run in which nothing went wrong proves nothing about what happens when something does.
+
+So a clean verdict counts only if every planned fault took effect and, where workers were struck, at least
+one of them held a job: the death of an idle worker tests nothing that this lab asks about.
+"""
+
+from dsjq_lab.history import Op
+from dsjq_lab.model import Model, Strike
+
+
+def unproven(model: Model) -> list[str]:
+    """Why the run proves nothing; empty if its faults bit."""
+    reasons = []
+    if missing := missed(model):
+        how_many = f"{len(missing)} of {len(planned(model))} planned faults did not take effect"
+        reasons.append(f"{how_many}: {missing[0].f} {missing[0].value['victim']}")
+    at_workers = [strike for strike in struck(model) if strike.victim.startswith("worker")]
+    if at_workers and not any(strike.holding for strike in at_workers):
+        reasons.append(f"{len(at_workers)} faults struck workers, and none of these held a job")
+    return reasons
+
+
+def planned(model: Model) -> dict[int, Op]:
+    """Each fault of the history, by the first that was heard of it."""
+    first: dict[int, Op] = {}
+    for op in model.ops:
+        if op.process == "nemesis":
+            first.setdefault(op.value["fault"], op)
+    return first
+
+
+def struck(model: Model) -> list[Strike]:
+    return [strike for strike in model.strikes if strike.struck_ns is not None]
+
+
+def missed(model: Model) -> list[Op]:
+    bitten = {strike.fault for strike in struck(model)}
+    return [op for fault, op in planned(model).items() if fault not in bitten]

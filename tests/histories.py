@@ -1,0 +1,141 @@
+"""Histories told in a few lines: a story of calls on a clock of milliseconds, in which each call takes 1 ms.
+
+    told = Told()
+    told.submit("a")                        # job "a", confirmed with id "a"
+    told.reserve("worker 1", "a")           # on the connection "worker 1/1"
+    told.ack("worker 1", "a")
+    told.end()
+    verdicts = judge(told.model())
+
+`outcome="info", error="eof"` changes how a call ends, `outcome=None` lets its client be killed in it;
+`at=(5, 9)` says when it was invoked and when it returned, and `told.now_ms = 50` lets time pass.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from dsjq_lab.checkers import judge
+from dsjq_lab.history import Header, History, Op
+from dsjq_lab.model import Model
+from dsjq_lab.verdict import Verdict
+
+MS = 1_000_000
+
+
+class Told:
+    def __init__(self, ack_timeout_ms: int = 100, finish_within_ms: int = 1000) -> None:
+        self.header = Header(
+            1, "0.1.0", "told", "-", 7, "dsjq", 0, ack_timeout_ms * MS, 10, finish_within_ms * MS
+        )
+        self.now_ms = 0
+        self.lives: dict[str, int] = {}  # process -> which of its connections it uses
+        self.faults = 0
+        self.incarnations = 0
+        self.ops: list[Op] = []
+
+    # Clients
+
+    def submit(self, payload: str, id: str | None = None, process: str = "producer 1", **how: Any) -> None:
+        self._call(process, "submit", {"payload": payload}, {"id": id or payload.split(" ")[0]}, **how)
+
+    def reserve(
+        self, process: str, payload: str, id: str | None = None, token: str | None = None, **how: Any
+    ) -> None:
+        job = {"id": id or payload.split(" ")[0], "payload": payload}
+        self._call(process, "reserve", {}, job | ({"token": token} if token else {}), **how)
+
+    def empty(self, process: str) -> None:
+        self._call(process, "reserve", {}, {"empty": True})
+
+    def ack(self, process: str, id: str, **how: Any) -> None:
+        self._settle("ack", process, id, **how)
+
+    def fail(self, process: str, id: str, **how: Any) -> None:
+        self._settle("fail", process, id, **how)
+
+    def touch(self, process: str, id: str, **how: Any) -> None:
+        self._settle("touch", process, id, **how)
+
+    def close(self, process: str) -> None:
+        self._op(process, "info", "close", {"conn": self.conn(process)})
+        self.reconnect(process)
+
+    def reconnect(self, process: str) -> None:
+        self.lives[process] = self.lives.get(process, 1) + 1
+
+    def conn(self, process: str) -> str:
+        return f"{process}/{self.lives.get(process, 1)}"
+
+    # Faults, the lab, the auditor
+
+    def fault(self, verb: str, victim: str, *phases: str) -> None:
+        """Without phases: all three, at once."""
+        if "begin" in phases or not phases:
+            self.faults += 1
+        for phase in phases or ("begin", "struck", "end"):
+            value = {"fault": self.faults, "victim": victim, "phase": phase, "exact": True}
+            self._op("nemesis", "info", verb, value)
+        if verb != "pause":
+            self.reconnect(victim)
+
+    def exit(self, victim: str, planned: bool = False) -> None:
+        self._op("lab", "info", "exit", {"victim": victim, "status": 1, "planned": planned})
+        self.reconnect(victim)
+
+    def broker_ready(self) -> None:
+        self.incarnations += 1
+        self._op("lab", "info", "broker_ready", {"incarnation": self.incarnations})
+
+    def dead(self, *payloads: str) -> None:
+        self._op("auditor", "ok", "dead", {"dead": [{"id": p, "payload": p} for p in payloads]})
+
+    def end(self, drained: bool = True, healthy: bool = True, why: str = "drained") -> None:
+        value = {"drained": drained, "why": why, "healthy": healthy, "epsilon_ns": 0}
+        self._op("lab", "info", "end", value)
+
+    # What was told
+
+    def model(self) -> Model:
+        return Model(History(self.header, sorted(self.ops, key=lambda op: op.time_ns), False))
+
+    def verdict(self, invariant: str) -> Verdict:
+        return next(verdict for verdict in judge(self.model()) if verdict.invariant == invariant)
+
+    def write(self, path: Path) -> Path:
+        path.write_text(self.header.line() + "".join(op.line() for op in self.ops))
+        return path
+
+    def _settle(self, f: str, process: str, id: str, token: str | None = None, **how: Any) -> None:
+        self._call(process, f, {"id": id} | ({"token": token} if token else {}), {}, **how)
+
+    def _call(
+        self,
+        process: str,
+        f: str,
+        asked: dict[str, Any],
+        answer: dict[str, Any],
+        outcome: str | None = "ok",
+        error: str | None = None,
+        at: tuple[int, int] | None = None,
+    ) -> None:
+        invoked_ms, returned_ms = at or (self.now_ms, self.now_ms + 1)
+        asked = {"conn": self.conn(process), **asked}
+        self._op(process, "invoke", f, asked, at_ms=invoked_ms)
+        if outcome:
+            value = asked | answer if outcome == "ok" else asked
+            self._op(process, outcome, f, value, error, at_ms=returned_ms)
+        if outcome == "info":
+            self.reconnect(process)
+
+    def _op(
+        self,
+        process: str,
+        type: str,
+        f: str,
+        value: dict[str, Any],
+        error: str | None = None,
+        at_ms: int | None = None,
+    ) -> None:
+        at_ms = self.now_ms if at_ms is None else at_ms
+        self.now_ms = max(self.now_ms, at_ms) + 1
+        self.ops.append(Op(len(self.ops), at_ms * MS, process, type, f, value, error))
