@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from dsjq_lab import cli, library
 from histories import Told
+
+from dsjq_lab import cli, library, progress
+from dsjq_lab.conductor import Snapshot
 
 SCENARIO = """\
 scenario: 1
@@ -103,7 +105,7 @@ def test_a_red_run_names_the_invariant_and_tells_the_story(stored, capsys):
     code, out, _ = lab(capsys, "judge", stored(red()))
     assert code == 1
     assert "VIOLATED   no_lost_job" in out
-    story = out[out.index("What happened to job a") : out.index("Rule: ")].splitlines()
+    story = out[out.index("What happened to job a") : out.index("  Rule: ")].splitlines()
     assert len(story) <= 13
     assert [" ".join(line.split()[2:]) for line in story[1:]] == [
         "producer 1 SUBMIT -> JOB_ID a <--",
@@ -212,6 +214,23 @@ def test_a_valid_file_shows_its_plan(tmp_path, capsys):
     path.write_text(SCENARIO + "faults: [{kill: broker, at: 1s, restart_after: 100ms}]\n")
     code, out, _ = lab(capsys, "validate", str(path))
     assert (code, "kill broker" in out) == (0, True)
+
+
+def test_a_source_line_does_not_control_the_terminal(tmp_path, capsys):
+    path = tmp_path / "evil.yaml"
+    path.write_text('title: "\x1b[2J"\n')
+    code, out, _ = lab(capsys, "validate", str(path))
+    assert (code, "\x1b" in out) == (2, False)
+
+
+def test_plain_progress_is_a_line_a_second_and_one_for_each_strike(capsys):
+    with progress.shown(plain=True) as show:
+        for tenth, strike in enumerate([""] * 5 + ["kill worker 1"] * 10):
+            show(Snapshot(tenth / 10, {}, {"submitted": tenth, "done": 0}, strike))
+    assert capsys.readouterr().err.splitlines() == [
+        "   0.0 s  0 submitted, 0 done",
+        "   0.5 s  5 submitted, 0 done  kill worker 1",
+    ]
 
 
 def test_a_bad_scenario_is_not_run(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The core against a naive model of what semantics promises: a list of dicts, searched from the top."""
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
@@ -186,7 +187,7 @@ class CoreAgainstModel(RuleBasedStateMachine):
     def tokens_grow(self) -> None:
         tokens = [tuple(map(int, record.token.split("."))) for record in self.records
                   if isinstance(record, m.Delivered)]
-        assert all(earlier < later for earlier, later in zip(tokens, tokens[1:], strict=False))
+        assert all(earlier < later for earlier, later in pairwise(tokens))
 
     def teardown(self) -> None:
         """Recovery is apply, repeated; and the recovered queue goes on as the first would have."""
@@ -202,6 +203,6 @@ class CoreAgainstModel(RuleBasedStateMachine):
 
 TestCoreAgainstModel = CoreAgainstModel.TestCase
 TestCoreAgainstModel.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, database=None,
+    max_examples=60, stateful_step_count=40, deadline=None, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

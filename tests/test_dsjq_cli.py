@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_server import DEADLINE_S, ROOT, serving, serving_process, until
+from test_server import DEADLINE_S, ROOT, serving, serving_process, start, until
 
 from dsjq import Producer, Worker
 from dsjq import messages as m
@@ -55,17 +55,17 @@ def dsjq(server: Server, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(server, capsys)
 
 
-def make_dead(server: Server, *ids: int) -> None:
+def make_dead(server: Server, count: int) -> None:
+    """The first `count` jobs fail their only attempt."""
     with Worker(*server.address) as worker:
-        jobs = [worker.reserve() for _ in ids]
-        for job in jobs:
-            (worker.fail if job.id in ids else worker.ack)(job)
+        for _ in range(count):
+            worker.fail(worker.reserve())
 
 
 @contextlib.contextmanager
 def working(server: Server, *command: str) -> Iterator[subprocess.Popen[str]]:
     words = [sys.executable, "-m", "dsjq", "work", "--port", str(server.address[1]), "--exec", *command]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start(words) as process:
         try:
             yield process
         finally:
@@ -107,11 +107,11 @@ def test_stats(dsjq: Shell, server: Server) -> None:
 
 
 def test_jobs(dsjq: Shell, server: Server) -> None:
-    dsjq("submit", "bell\a", "b", "c")
-    make_dead(server, 2)
-    assert "2  DEAD" not in dsjq("jobs", "--state", "PENDING")
-    dead = dsjq("jobs")
-    assert "\a" not in dead and dead.count("\n") == 3
+    dsjq("submit", "bell\a", "b")
+    make_dead(server, 1)
+    dead, pending = "     1  DEAD       attempts 1  bell\\x07\n", "     2  PENDING    attempts 0  b\n"
+    assert dsjq("jobs") == dead + pending
+    assert dsjq("jobs", "--state", "DEAD") == dead
 
 
 def test_jobs_as_json_turns_the_pages(dsjq: Shell, producer: Producer) -> None:
@@ -123,7 +123,7 @@ def test_jobs_as_json_turns_the_pages(dsjq: Shell, producer: Producer) -> None:
 
 def test_kick(dsjq: Shell, server: Server, producer: Producer) -> None:
     dsjq("submit", "a", "b", "c")
-    make_dead(server, 1, 2, 3)
+    make_dead(server, 3)
     assert dsjq("kick", "2") == "2\n"
     assert dsjq("kick", "--all") == "1\n3\n"
     assert [state(producer, id) for id in (1, 2, 3)] == ["PENDING"] * 3
@@ -160,7 +160,8 @@ def test_a_signal_lets_work_finish_the_job_in_hand(server: Server, producer: Pro
     started, go = tmp_path / "started", tmp_path / "go"
     producer.submit("in hand")
     producer.submit("not begun")
-    with working(server, "sh", "-c", f"touch {started}; until [ -e {go} ]; do sleep 0.01; done") as process:
+    wait = f"touch {started}; until [ -e {go} ] || ! kill -0 $PPID; do sleep 0.01; done"
+    with working(server, "sh", "-c", wait) as process:
         until(started.exists)
         process.send_signal(signum)
         go.touch()
@@ -192,7 +193,7 @@ def test_bad_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert "usage: dsjq" in capsys.readouterr().err
 
 
-def test_a_port_that_cannot_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_cannot_be() -> None:
     result = subprocess.run([sys.executable, "-m", "dsjq", "serve", "--port", "99999"], cwd=ROOT,
                             capture_output=True, text=True, timeout=DEADLINE_S)
     assert result.returncode == 1

@@ -65,10 +65,14 @@ def serving(ack_timeout_s: float = 30.0, max_attempts: int = 5) -> Iterator[Serv
     until(lambda: set(threading.enumerate()) <= threads)
 
 
+def start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @contextlib.contextmanager
 def serving_process(*options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
     command = [sys.executable, "-m", "dsjq", "serve", "--port", "0", *options]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start(command) as process:
         try:
             ready = process.stdout.readline()
             found = re.fullmatch(r"listening on (127\.0\.0\.1):(\d+)\n", ready)

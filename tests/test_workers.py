@@ -30,7 +30,7 @@ def worker(server: Server) -> Iterator[Worker]:
 
 
 class Work:
-    """Runs a worker until it has been asked for `count` jobs' time; keeps what it reports."""
+    """Lets `run` go round `count` times, and keeps what it reports."""
 
     def __init__(self, count: int = 1):
         self.left, self.problems = count, list[tuple[int, str]]()

@@ -10,7 +10,7 @@ from dsjq.broker import Broker, Session
 from dsjq.lifecycle import DONE, IN_FLIGHT, PENDING, apply, decide
 from dsjq.messages import Command, Delivered, Reply, Requeued, Reserve
 
-PERMIT_S = 0.2  # the service that grants permits is slow
+PERMIT_S = 0.16  # the service that grants permits is slow
 
 
 class Patient(Broker):

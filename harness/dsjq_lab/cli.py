@@ -8,11 +8,13 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from dsjq_lab import __version__, library
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
+from dsjq_lab.report.plain import visible
 
 AS_EXPECTED, USAGE, LAB_FAILED, INTERRUPTED = 0, 2, 3, 130  # results.py has the codes of a judged run
 
@@ -36,13 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NotFound as missing:
         return complain(str(missing), USAGE)
     except (LabError, HistoryError) as failure:
-        return complain(f"the lab failed, which says nothing about the broker: {failure}", LAB_FAILED)
+        return complain(f"the lab or its environment failed, so there is no verdict: {failure}", LAB_FAILED)
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
 
 
+def say(text: str, file: TextIO | None = None) -> None:
+    print(*map(visible, text.split("\n")), sep="\n", file=file)
+
+
 def complain(message: str, exit_code: int) -> int:
-    print(f"dsjq-lab: {message}", file=sys.stderr)
+    say(f"dsjq-lab: {message}", sys.stderr)
     return exit_code
 
 
@@ -156,7 +162,7 @@ def validate(args: argparse.Namespace) -> int:
             mistakes, rendered = [mistake._asdict() for mistake in errors.mistakes], errors.rendered
         checked.append({"file": str(path), "valid": not mistakes, "mistakes": mistakes, "plan": plan})
         if not args.json:
-            print("\n".join(rendered or [f"{path}: valid", *(f"  {line}" for line in plan or ["no faults"])]))
+            say("\n".join(rendered or [f"{path}: valid", *(f"  {line}" for line in plan or ["no faults"])]))
     if args.json:
         print(json.dumps(checked, indent=2))
     return AS_EXPECTED if all(file["valid"] for file in checked) else USAGE
@@ -169,7 +175,7 @@ def list_(args: argparse.Namespace) -> int:
         return AS_EXPECTED
     for kind, entries in found.items():
         width = max(map(len, entries), default=0)
-        print(kind, *(f"  {name:<{width}}  {meaning}" for name, meaning in entries.items()), sep="\n")
+        say("\n".join([kind, *(f"  {name:<{width}}  {meaning}" for name, meaning in entries.items())]))
     return AS_EXPECTED
 
 

@@ -74,7 +74,8 @@ class Conductor:
     def run(self) -> None:
         for name in self.members:
             self.start(name)
-        self.start_ns = self.calm_ns = self.world.now_ns()
+        self.start_ns = self.world.now_ns()
+        self.calm_ns = self.start_ns  # since when nothing was inflicted on the broker: no fault, no new job
         for fault in self.scenario.faults:
             if isinstance(fault.trigger, When):
                 self.cues.setdefault(fault.trigger, []).append(fault)
@@ -91,7 +92,6 @@ class Conductor:
             pause_ends_ns = self.world.now_ns() + PROGRESS_INTERVAL_NS
             while (now_ns := self.world.now_ns()) < pause_ends_ns and not until():
                 while self.moments and self.moments[0][0] <= now_ns:
-                    self.calm_ns = now_ns
                     heapq.heappop(self.moments)[2]()
                 next_ns = min(pause_ends_ns, self.moments[0][0]) if self.moments else pause_ends_ns
                 event = self.world.next_event(next_ns)
@@ -229,7 +229,7 @@ class Conductor:
 
     def log(self, fault: Fault, number: int, victim: str, phase: str, exact: bool) -> None:
         value = {"fault": number, "victim": victim, "phase": phase, "exact": exact}
-        self.world.record("nemesis", fault.verb, value)
+        self.calm_ns = self.world.record("nemesis", fault.verb, value).time_ns
 
     # -- The end
 

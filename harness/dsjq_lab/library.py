@@ -32,7 +32,7 @@ def find(shelf: str, text: str) -> Path:
 def contents(shelf: str) -> dict[str, Path]:
     """name -> file, sorted; what lies in the current directory hides what was installed."""
     found: dict[str, Path] = {}
-    for root in (Path.cwd(), PACKAGE.parents[1], PACKAGE / "library"):
+    for root in (Path(), PACKAGE.parents[1], PACKAGE / "library"):
         for file in sorted((root / shelf).glob(f"*{SUFFIX[shelf]}")):
             if not file.name.startswith("_"):
                 found.setdefault(file.stem, file)

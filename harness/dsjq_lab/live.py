@@ -92,10 +92,15 @@ class LiveWorld:
                 return True
 
     def go(self, name: str) -> None:
-        self.channels[name].say("go")  # also to one that a fault just killed: nobody hears
+        self.say(name, "go")
 
     def stop(self, name: str) -> None:
-        self.channels[name].say("stop")
+        self.say(name, "stop")
+
+    def say(self, name: str, word: str) -> None:
+        if channel := self.channels.get(name):  # else it has ended, and that event is still in the queue
+            with suppress(ConnectionError):
+                channel.socket.sendall(word.encode() + b"\n")
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -119,6 +124,8 @@ class LiveWorld:
 
     def hear(self, name: str, channel: "Channel") -> None:
         """What a client reports: operations, and that it waits at a gate."""
+        if channel.ended:
+            return  # its exit was heard a moment ago, and its last words with it
         for line in channel.receive():
             message = json.loads(line)
             if "gate" in message:
@@ -171,10 +178,6 @@ class Channel:
         self.ended = not data
         *lines, self.rest = (self.rest + data).split(b"\n")
         return lines
-
-    def say(self, word: str) -> None:
-        with suppress(ConnectionError):  # if it has ended, its exit will be heard
-            self.socket.sendall(word.encode() + b"\n")
 
 
 class Canary:

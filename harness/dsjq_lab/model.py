@@ -319,8 +319,9 @@ class _Reading:
     # Faults, the broker and the lab
 
     def nemesis(self, op: Op) -> None:
-        self.model.healed_ns = op.time_ns
         fault, phase, victim = op.value["fault"], op.value["phase"], op.value["victim"]
+        if phase != "missed":  # what never struck needs no healing
+            self.model.healed_ns = op.time_ns
         if phase == "begin":
             held = self.holding.get(victim)
             exact = bool(op.value.get("exact"))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from dsjq_lab.conductor import Snapshot
 
@@ -27,7 +27,7 @@ def shown(plain: bool) -> Iterator[Callable[["Snapshot"], None]]:
     from rich.live import Live
 
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
-        yield lambda snapshot: live.update(table(snapshot), refresh=True)
+        yield lambda snapshot: live.update(board(snapshot), refresh=True)
 
 
 class Plain:
@@ -44,16 +44,15 @@ class Plain:
             self.next_s, self.strike = snapshot.seconds + INTERVAL_S, snapshot.latest_strike
 
 
-def table(snapshot: "Snapshot") -> "Table":
+def board(snapshot: "Snapshot") -> "Group":
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     lines = Table.grid(padding=(0, 2))
     for name, (state, job) in snapshot.processes.items():
         lines.add_row(Text(name), Text(state, COLOURS.get(state, "")), Text(f"job {job}" if job else ""))
-    lines.caption = Text(f"{snapshot.seconds:.1f} s  {jobs(snapshot)}  {snapshot.latest_strike}".rstrip())
-    lines.caption_justify = "left"
-    return lines
+    return Group(lines, Text(f"{snapshot.seconds:.1f} s  {jobs(snapshot)}  {snapshot.latest_strike}"))
 
 
 def jobs(snapshot: "Snapshot") -> str:

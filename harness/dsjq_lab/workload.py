@@ -288,11 +288,11 @@ def delivery(reply: str) -> Record:
     if reply.startswith("RESERVED "):
         head, payload = reply.split(" -- ", 1)
         options = dict(word.split("=", 1) for word in head.split(" ")[1:])
-        id, token, attempt = options["id"], options["token"], int(options["attempt"])
+        lease: Record = {"id": options["id"], "token": options["token"], "attempt": int(options["attempt"])}
     else:
         id, payload = after("JOB", reply).split(" ", 1)
-        token = attempt = None
-    return {"job": payload.split(" ")[0], "id": id, "payload": payload, "token": token, "attempt": attempt}
+        lease = {"id": id, "token": None, "attempt": None}
+    return {"job": payload.split(" ")[0], "payload": payload, **lease}
 
 
 def after(word: str, reply: str) -> str:

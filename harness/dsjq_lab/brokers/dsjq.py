@@ -11,11 +11,11 @@ from dsjq_lab.scenario import Scenario
 
 def command(broker_file: Path | None, port: int, scenario: Scenario) -> list[str]:
     """The command line of a broker for this scenario, on this port."""
-    program = [str(broker_file.resolve())] if broker_file else ["-m", "dsjq"]
+    program = [str(broker_file.resolve())] if broker_file else ["-m", "dsjq", "serve"]
     options = {
         "--host": "127.0.0.1",
         "--port": str(port),
         "--ack-timeout": f"{scenario.broker.ack_timeout_s:g}s",
         "--max-attempts": str(scenario.broker.max_attempts),
     }
-    return [sys.executable, *program, "serve", *(word for option in options.items() for word in option)]
+    return [sys.executable, *program, *(word for option in options.items() for word in option)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dsjq_lab.model import Call, Delivery, Job, Model, Strike
-from dsjq_lab.verdict import Verdict
+from dsjq_lab.verdict import VIOLATED, Verdict
 
 LINES_MAX = 12
 PLACES_MAX = 6
@@ -34,9 +34,10 @@ class Event(NamedTuple):
 
 
 def explain(verdict: Verdict, model: Model) -> Iterator[str]:
+    """Nothing, where the verdict already says all there is to say."""
     if verdict.invariant == "everything_finishes":
         yield from unfinished(model)
-    if verdict.job is not None:
+    if verdict.status == VIOLATED and verdict.job is not None:
         yield f"What happened to job {verdict.job}"
         yield from timeline(verdict, model)
 
@@ -92,7 +93,7 @@ class Story:
             yield Event(end.time_ns, "lab", f"the run ends, the job is {fate(self.job, self.model)}")
 
     def held(self, delivery: Delivery) -> Iterator[Event]:
-        """From the delivery to its ACK or FAIL, or else to the end of the lease."""
+        """From the delivery to its ACK or FAIL, or else to the latest end of the lease."""
         who, over_ns = delivery.call.process, delivery.returned_ns + self.model.header.ack_timeout_ns
         question = "REQUEST" if delivery.token is None else "RESERVE"
         attempt = "" if delivery.attempt is None else f"  attempt {delivery.attempt}"
@@ -100,8 +101,8 @@ class Story:
         yield Event(delivery.returned_ns, who, reply, delivery.call.ops)
         for call in delivery.settles:
             yield self.heard(call, f"{call.f.upper()} {delivery.id}")
-        kept = any(call.outcome == "ok" and (call.returned_ns or 0) <= over_ns for call in delivery.settles)
-        if not kept and self.model.end and over_ns < self.model.end.time_ns:
+        given_up = any(call.outcome != "info" and call.invoked_ns < over_ns for call in delivery.settles)
+        if not given_up and self.model.end and over_ns < self.model.end.time_ns:
             yield Event(over_ns, "clock", f"{who}'s lease is over by now")
 
     def heard(self, call: Call, question: str) -> Event:

@@ -1,7 +1,6 @@
 """The verdict on a run, for a person at a terminal: what was done to it, what it did, what that proves.
 
-Everything is said in words; colour only repeats them, and a line is coloured by its first word. Payloads
-come from the system under study, so no control character of theirs ever reaches the terminal.
+Everything is said in words; colour only repeats them, and a line is coloured by its first word.
 """
 
 import os
@@ -14,6 +13,7 @@ from dsjq_lab import library
 from dsjq_lab.checkers import CHECKERS
 from dsjq_lab.model import Model, Strike
 from dsjq_lab.report.explain import explain
+from dsjq_lab.report.plain import visible
 from dsjq_lab.results import Result, Ruling
 from dsjq_lab.vacuity import planned, struck
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
@@ -41,11 +41,6 @@ def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]
     yield from explanations(result)
     yield ""
     yield from conclusion(result, run)
-
-
-def visible(line: str) -> str:
-    """The line with whatever does not print (control characters, surrogates, bidi marks) spelled out."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def painted(line: str) -> str:
@@ -132,10 +127,10 @@ def ruling_lines(ruling: Ruling) -> Iterator[str]:
 
 def explanations(result: Result) -> Iterator[str]:
     for verdict, standing, _ in result.rulings:
-        if standing == VIOLATED:
-            yield ""
-            yield from (f"  {line}" for line in explain(verdict, result.model))
-            yield f"  Rule: {CHECKER[verdict.invariant].rule}"
+        lines = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
+        if lines:
+            lines.append(f"Rule: {CHECKER[verdict.invariant].rule}")
+            yield from ("", *(f"  {line}" for line in lines))
 
 
 def conclusion(result: Result, run: Path) -> Iterator[str]:
@@ -149,15 +144,14 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
     else:
         yield f"{tally(result):<64} {result.seconds:.1f} s"
         for reason in result.unproven:
-            yield f"       {reason}"
-        yield f"       So this run proves nothing, for or against the broker.     exit {result.exit_code}"
+            yield f"        {reason}"
+        yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
     folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     yield f"Run    {folder}"
-    name = result.model.header.scenario
     if result.outcome != "pass":
         yield f"Again  dsjq-lab run {folder}"
-    elif "p03" in library.contents("zoo"):
-        yield f"Next   break it:    dsjq-lab run {name} --broker zoo/p03"
+    elif result.model.header.broker == "dsjq" and "p03" in library.contents("zoo"):
+        yield f"Next   break it:    dsjq-lab run {result.model.header.scenario} --broker zoo/p03"
 
 
 # -- Words ------------------------------------------------------------------------------------------------
