@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from histories import MS, Told
+
 from dsjq_lab import checkers
 from dsjq_lab.model import Model
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED, Verdict, merge
-from histories import MS, Told
 
 
 def plain() -> Told:
@@ -232,7 +233,7 @@ def test_a_hold_that_may_have_ended_accuses_nobody(ending: Callable[[Told], None
 
 
 def test_a_cut_connection_was_alive_only_until_its_last_answered_call_was_invoked() -> None:
-    """A paused worker reads at 60 an answer that was sent before its connection was cut and its job given on."""
+    """A paused worker reads at 60 an answer sent before its connection was cut and its job given on."""
     told = Told(ack_timeout_ms=100)
     told.submit("a")
     told.reserve("worker 1", "a", at=(10, 11))

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from dsjq_lab.history import HistoryError, read_history
 from histories import Told
+
+from dsjq_lab.history import HistoryError, read_history
 
 
 @pytest.fixture

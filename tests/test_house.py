@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dsjq_lab.checkers import CHECKERS
+
 ROOT = Path(__file__).parent.parent
 RING_1 = ["__init__", "messages", "lifecycle", "text", "store", "broker", "server", "client", "workers"]
 RING_1_BUDGET = 800  # lines of code; cli.py apart
@@ -50,8 +52,7 @@ def imports(path: Path) -> set[str]:
 
 def modules(*names: str) -> list[Path]:
     lab = ROOT / "harness" / "dsjq_lab"
-    return [path for name in names
-            for path in ([lab / f"{name}.py"] if (lab / f"{name}.py").exists() else (lab / name).glob("*.py"))]
+    return [path for name in names for path in [*lab.glob(f"{name}.py"), *lab.glob(f"{name}/*.py")]]
 
 
 def test_ring_1_is_short_enough_for_an_evening():
@@ -64,7 +65,7 @@ def test_dsjq_as_a_whole_stays_small():
 
 def test_the_count_leaves_out_words_and_counts_code(tmp_path):
     sample = tmp_path / "sample.py"
-    sample.write_text('"""Idea."""\n\n# why\ndef f():\n    """Doc\n    more."""\n    return (1,\n            2)\n')
+    sample.write_text('"""Idea."""\n\n# why\ndef f():\n    """Doc\n    more."""\n    return (1,\n     2)\n')
     assert lines_of_code(sample) == 3
 
 
@@ -98,3 +99,9 @@ def test_children_need_the_standard_library_alone(path):
              if path.read_text().strip()], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_opens_with_its_idea(path):
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} says nothing of itself"
+
+
+def test_the_handbook_explains_each_invariant_where_the_report_points_to():
+    headings = [line.removeprefix("### ") for line in (ROOT / "LAB.md").read_text().splitlines()]
+    for checker in CHECKERS:
+        assert checker.lab == f"LAB.md#{checker.name}" and checker.name in headings

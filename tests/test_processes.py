@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from dsjq_lab.errors import LabError
 from dsjq_lab.ports import PortLease, ephemeral_start, try_lock
 from dsjq_lab.processes import NotReady, Process, Processes, wait_until

@@ -1,8 +1,11 @@
 """A scenario file is accepted as it was meant, or refused with every mistake at its place."""
 
+import json
 from pathlib import Path
 
 import pytest
+
+from dsjq_lab import scenario as scenario_module
 from dsjq_lab import yaml12
 from dsjq_lab.scenario import INVARIANTS, Scenario, ScenarioErrors, Timed, When, json_schema, load, plan
 
@@ -290,3 +293,8 @@ def test_the_json_schema_speaks_the_keys_of_the_file() -> None:
         schema["$defs"]["Kill"]["properties"]
     )
     assert schema["properties"]["focus"]["items"]["enum"] == list(INVARIANTS)
+
+
+def test_the_schema_that_is_shipped_is_the_one_that_the_models_make() -> None:
+    shipped = Path(scenario_module.__file__).with_name("scenario.schema.json")
+    assert json.loads(shipped.read_text()) == json_schema()

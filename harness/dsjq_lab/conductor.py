@@ -176,7 +176,7 @@ class Conductor:
             for victim in self.dice.sample(free, count):
                 self.strike(Strike(next(self.numbers), fault, victim, exact))
             return True
-        if not pool or request.that in pool:
+        if not pool or fault.victim.which == "that":
             self.log(fault, next(self.numbers), fault.victim.text, "missed", exact)
             return True
         return False
@@ -242,8 +242,8 @@ class Conductor:
 
     def obstacle(self) -> str:
         """Why the run has not drained yet; empty if it has."""
-        if self.broker_lost:
-            return self.broker_lost
+        if self.broker_lost or self.members["broker"].retired:
+            return self.broker_lost or "the broker is gone for good"
         if self.moments or self.requests or self.strikes:
             return "a fault has not ended"
         for member in self.members.values():

@@ -46,6 +46,10 @@ class Unknown(Exception):
     """It may have happened, or may yet: timeout, eof, reset, garbage."""
 
 
+class Unreachable(Exception):
+    """Nobody is there. Nothing of the operation has left, so it definitely did not happen."""
+
+
 class Stopped(Exception):
     """The lab wants this client to finish."""
 
@@ -157,13 +161,13 @@ class Client:
             self.connections += 1
         value = {**value, "conn": self.conn}
         self.channel.record("invoke", f, value)
-        line = self.line or self._connect()
-        if line is None:
-            self._lose("fail", f, value, "UNREACHABLE no connection")
-            return "unreachable", value
         try:
+            line = self.line or self._connect()
             reply = line.ask(question())
             value = {**value, **read(reply)}
+        except Unreachable as why:
+            self._lose("fail", f, value, f"UNREACHABLE {why}")
+            return "unreachable", value
         except Refused as refusal:
             self.channel.record("fail", f, value, str(refusal))
             return "refused", value
@@ -176,18 +180,17 @@ class Client:
         self.channel.record("ok", f, value)
         return "ok", value
 
-    def _connect(self) -> LineClient | None:
-        """While there is no connection nothing of an operation has left: then its failure is definite."""
+    def _connect(self) -> LineClient:
+        """A new connection; by its greeting it is found out what the broker speaks."""
         try:
-            self.line = LineClient(self.port, self.timeout_s)
-            greeting = f"HELLO name={self.channel.process.replace(' ', '-')}"
-            self.has_tokens = self.line.ask(greeting).startswith("OK")
+            line = self.line = LineClient(self.port, self.timeout_s)
+            self.has_tokens = line.ask(f"HELLO name={self.channel.process.replace(' ', '-')}") == "OK"
         except Refused:
             self.has_tokens = False
-        except (OSError, Unknown):
-            return None
+        except (OSError, Unknown) as why:
+            raise Unreachable(why) from None
         self.pause_s = RECONNECT_PAUSE_S[0]
-        return self.line
+        return line
 
     def _lose(self, type: str, f: str, value: Record, error: str) -> None:
         self.channel.record(type, f, value, error)
@@ -215,7 +218,7 @@ def produce(client: Client, channel: Channel, config: Record) -> None:
         dice = random.Random(f"{config['seed']} {job}")
         payload = " ".join([job, *dice.choices(WORDS, k=dice.randint(0, 8))]) + " " * dice.randint(0, 2)
         while not submit(client, channel, job, payload):
-            channel.pause(client.pause_s)
+            pass  # the client has paused
 
 
 def submit(client: Client, channel: Channel, job: str, payload: str) -> bool:
