@@ -147,7 +147,22 @@ def test_a_broker_that_falls_silent_is_described(stored, capsys):
     assert "last reply was at 0.005 s; since then 1 requests got no answer" in out
 
 
-@pytest.mark.parametrize("told", [struck_idle, missed])
+def never_at_rest() -> Told:
+    told = Told()
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.ack("worker 1", "a")
+    told.end(drained=False, why="the broker ended by itself")
+    return told
+
+
+def cut_short() -> Told:
+    told = Told()
+    told.submit("a")
+    return told
+
+
+@pytest.mark.parametrize("told", [struck_idle, missed, never_at_rest, cut_short])
 def test_a_run_in_which_nothing_bit_proves_nothing(told, stored, capsys):
     code, out, _ = lab(capsys, "judge", stored(told()))
     assert code == 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dsjq_lab import runs
+from dsjq_lab import runs, workload
 from dsjq_lab.history import Op, read_history
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +105,17 @@ def test_a_broker_with_four_commands_is_enough(tmp_path):
                            broker_file=broker))
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
     assert ending(ops)["drained"] and ending(ops)["healthy"]
+
+
+def test_every_dead_job_is_listed_however_many_there_are(tmp_path):
+    path = scenario(tmp_path, "", jobs=2 * workload.PAGE + 1)
+    text = path.read_text()
+    text = text.replace("ack_timeout: 500ms", "ack_timeout: 500ms, max_attempts: 1")
+    path.write_text(text.replace("work_time: 10ms", "work_time: 0ms, fail_rate: 1"))
+    ops = ops_of(runs.play(path))
+    listed = {job["id"] for op in only(ops, f="dead", type="ok") for job in op.value["dead"]}
+    assert len(listed) == 2 * workload.PAGE + 1
+    assert ending(ops)["drained"]
 
 
 def test_an_exact_fault_strikes_between_the_job_and_its_ack(tmp_path):

@@ -194,6 +194,13 @@ def test_complete_lines_count_even_if_their_sender_is_gone(server: Server, a: Wi
 # ---- Waiting for a job
 
 
+@pytest.fixture
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits wakes only when woken: the look around once a second would hide a wake-up forgotten."""
+    monkeypatch.setattr("dsjq.broker.SLICE_S", 2 * DEADLINE_S)
+
+
+@pytest.mark.usefixtures("no_second_look")
 def test_a_waiter_is_woken_by_a_submit(server: Server, a: Wire, b: Wire) -> None:
     a.send("RESERVE wait=60\n")
     until(waiting(server, 1))
@@ -209,6 +216,18 @@ def test_a_waiter_is_woken_by_the_end_of_anothers_lease() -> None:
         assert a.ask("ACK 1").startswith("ERROR STALE ")
 
 
+@pytest.mark.usefixtures("no_second_look")
+def test_a_waiter_is_woken_by_the_end_of_a_lease_that_began_after_its_wait() -> None:
+    with serving(ack_timeout_s=0.2) as server, Wire(server.address) as a, Wire(server.address) as b, \
+            Wire(server.address) as producer:
+        for waiter in (a, b):
+            waiter.send("RESERVE wait=60\n")
+        until(waiting(server, 2))
+        producer.ask("SUBMIT x")
+        assert {waiter.read().split()[3] for waiter in (a, b)} == {"attempt=1", "attempt=2"}
+
+
+@pytest.mark.usefixtures("no_second_look")
 def test_every_waiter_gets_a_job(server: Server, a: Wire) -> None:
     with contextlib.ExitStack() as stack:
         waiters = [stack.enter_context(Wire(server.address)) for _ in range(20)]
@@ -223,6 +242,7 @@ def test_a_wait_ends_with_empty(a: Wire) -> None:
     assert a.ask("RESERVE wait=0.01") == "EMPTY"
 
 
+@pytest.mark.usefixtures("no_second_look")
 def test_a_dead_waiter_is_not_handed_a_job(server: Server, a: Wire, b: Wire) -> None:
     waiter = Wire(server.address)
     waiter.send("RESERVE wait=60\n")

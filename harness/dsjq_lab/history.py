@@ -92,7 +92,7 @@ def _read_header(path: Path, line: bytes) -> Header:
 
 
 def _read_op(index: int, line: bytes) -> Op:
-    fields = json.loads(line)
+    fields = json.loads(line.decode())  # given bytes, json would guess the encoding of every line
     if fields["type"] not in TYPES:
         raise ValueError(f"type {fields['type']!r}")
     return Op(

@@ -174,6 +174,7 @@ class Model:
         """Jobs by their fate (as Jepsen counts them), and deliveries by their cause."""
         jobs = self.jobs.values()
         done = {job.nonce for job in jobs if job.has_ack("ok")}
+        perhaps_done = {job.nonce for job in jobs if job.has_ack("info")} - done - self.dead
         causes = Counter(cause for job in jobs for cause in _causes(job))
         return {
             "attempted": len(jobs),
@@ -181,7 +182,7 @@ class Model:
             "recovered": sum(bool(job.deliveries) and not job.acknowledged for job in jobs),
             "duplicated": sum(len(job.deliveries) > 1 for job in jobs),
             "done": len(done),
-            "perhaps_done": sum(job.has_ack("info") for job in jobs if job.nonce not in done | self.dead),
+            "perhaps_done": len(perhaps_done),
             "dead": len(self.dead - done),
             "lost": len(self.unaccounted()) if self.end and self.end.drained else 0,
             "unexpected": len(self.strays),

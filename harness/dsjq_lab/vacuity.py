@@ -1,7 +1,7 @@
 """A run in which nothing went wrong proves nothing about what happens when something does.
 
-So a clean verdict counts only if every planned fault took effect and, where workers were struck, at least
-one of them held a job: the death of an idle worker tests nothing that this lab asks about.
+So a clean verdict counts only if the run came to rest, every planned fault took effect and, where workers
+were struck, at least one of them held a job: an idle worker's death tests nothing that this lab asks about.
 """
 
 from dsjq_lab.history import Op
@@ -9,8 +9,12 @@ from dsjq_lab.model import Model, Strike
 
 
 def unproven(model: Model) -> list[str]:
-    """Why the run proves nothing; empty if its faults bit."""
+    """Why the run proves nothing; empty if it came to rest and its faults bit."""
     reasons = []
+    if model.end is None:
+        reasons.append("the history has no end: the lab was stopped in the middle")
+    elif not model.end.drained:
+        reasons.append(f"the run did not come to rest: {model.end.why}")
     if missing := missed(model):
         how_many = f"{len(missing)} of {len(planned(model))} planned faults did not take effect"
         reasons.append(f"{how_many}: {missing[0].f} {missing[0].value['victim']}")

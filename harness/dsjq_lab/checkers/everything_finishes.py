@@ -31,7 +31,8 @@ class EverythingFinishes(Checker):
         if findings and (why := _excuse(end, calm_ns + allowed_ns)):
             return self.unknown(f"{len(findings)} jobs not finished, but {why}")
         took_ns = max([0, *(ns - calm_ns for ns in finished_ns if ns is not None)])
-        return self.judged(findings, f"in {_seconds(took_ns)} of {_seconds(allowed_ns)}")
+        took = f"{_seconds(took_ns)} after the last submit and fault, of {_seconds(allowed_ns)}"
+        return self.judged(findings, took)
 
 
 def _confirmed_ns(job: Job) -> int:

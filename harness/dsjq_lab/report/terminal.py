@@ -150,8 +150,8 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
     yield f"Run    {folder}"
     if result.outcome != "pass":
         yield f"Again  dsjq-lab run {folder}"
-    elif result.model.header.broker == "dsjq" and "p03" in library.contents("zoo"):
-        yield f"Next   break it:    dsjq-lab run {result.model.header.scenario} --broker zoo/p03"
+    elif result.model.header.broker == "dsjq" and "p01" in library.contents("zoo"):
+        yield "Next   a broker with a bug:  dsjq-lab run worker_churn --broker zoo/p01"
 
 
 # -- Words ------------------------------------------------------------------------------------------------
