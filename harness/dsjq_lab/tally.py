@@ -12,6 +12,7 @@ class Tally:
     def __init__(self) -> None:
         self.submitted: set[str] = set()  # confirmed, by nonce
         self.settled: set[str] = set()  # acknowledged, or dead
+        self.dead: set[str] = set()
         self.counts = dict.fromkeys(("submitted", "delivered", "done", "failed", "dead", "unknown"), 0)
         self.audited = True  # until the broker refuses to tell its counts
         self.stats: dict[str, Any] = {}
@@ -48,9 +49,11 @@ class Tally:
         self.rests = 0 if self.left_to_do() else self.rests + 1
 
     def _dead(self, value: dict[str, Any]) -> None:
-        self.settled.update(job["payload"].split(" ")[0] for job in value["dead"])
-        self.counts["dead"] = len(value["dead"])
+        self.dead.update(job["payload"].split(" ")[0] for job in value["dead"])
+        self.settled |= self.dead
+        self.counts["dead"] = len(self.dead)
 
     def left_to_do(self) -> dict[str, int]:
-        """The broker's own counts of what is not at rest."""
-        return {state: self.stats[state] for state in ("pending", "in_flight", "failed") if self.stats[state]}
+        """The broker's own counts of what is not at rest; empty as well while it has not told any."""
+        states = ("pending", "in_flight", "failed")
+        return {state: count for state in states if (count := self.stats.get(state))}
