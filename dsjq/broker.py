@@ -75,16 +75,16 @@ class Broker:
         return reply, position
 
     def _wait_for_job(self, command: Reserve, session: Session) -> tuple[Reply, int]:
-        until = time.monotonic() + command.wait_s
-        while (now := time.monotonic()) < until:
-            self.work.wait(min(until - now, max(self._next_due() - now, 0), SLICE_S))
+        now = time.monotonic()
+        until = now + command.wait_s
+        while True:
+            self.work.wait(max(0, min(until, self._next_due(), now + SLICE_S) - now))
             if session.gone():
-                self.work.notify()  # a wake-up meant for the living
-                break
+                return Empty(), 0  # its disconnect comes next, and wakes whoever is alive
             reply, position = self._turn(command, session)
-            if not isinstance(reply, Empty):
+            now = time.monotonic()
+            if not isinstance(reply, Empty) or now >= until:
                 return reply, position
-        return Empty(), 0
 
     def _let_time_pass(self, now: float) -> None:
         while record := due(self.queue, now):

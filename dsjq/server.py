@@ -9,12 +9,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 from .broker import Broker, Session
 from .messages import Error, Ok, Ping, Pong, Quit, Reply
 from .text import BadLine, Lines, decode_command, encode_reply
 
 BACKLOG = 1024
+ACCEPT_PAUSE_S = 0.1
 
 
 class Server:
@@ -43,11 +45,14 @@ class Server:
             thread.join()
 
     def _accept(self) -> None:
-        while True:
+        while not self.stopping:
             try:
                 conn, _ = self.listener.accept()
-            except OSError:
-                return  # stop() shut the listener down
+            except OSError as problem:
+                if not self.stopping:  # out of descriptors, say: that passes, so neither give up nor spin
+                    print(f"cannot accept: {problem}", file=sys.stderr)
+                    time.sleep(ACCEPT_PAUSE_S)
+                continue
             thread = threading.Thread(target=self._serve, args=(conn,), daemon=True)
             with self.lock:
                 self.connections[conn] = thread

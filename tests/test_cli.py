@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from histories import Told
 
-from dsjq_lab import cli, library, progress
+from dsjq_lab import cli, library, progress, results
 from dsjq_lab.conductor import Snapshot
 
 SCENARIO = """\
@@ -296,3 +296,10 @@ def test_help_does_not_wait_for_what_it_does_not_need():
     code = f"import sys, dsjq_lab.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_bug_of_the_lab_accuses_nobody(stored, capsys, monkeypatch):
+    monkeypatch.setattr(results, "judged", lambda run: {}["bug"])
+    code, _, err = lab(capsys, "judge", stored(green()))
+    assert code == 3
+    assert "a bug in the lab" in err and "KeyError" in err

@@ -6,6 +6,7 @@ A command imports what it needs when it is called, so that --help does not wait 
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -41,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"the lab or its environment failed, so there is no verdict: {failure}", LAB_FAILED)
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return LAB_FAILED  # nobody reads the result any more
+    except Exception:  # must not end as exit 1, which accuses the broker
+        return complain(f"a bug in the lab, so there is no verdict:\n{traceback.format_exc()}", LAB_FAILED)
 
 
 def say(text: str, file: TextIO | None = None) -> None:
