@@ -482,8 +482,22 @@ def test_counts_tell_why_a_job_was_delivered_again() -> None:
         "after_fail": 1,
         "after_crash": 1,
         "after_lapse": 1,
+        "after_ack": 0,
+        "while_held": 0,
     }
     assert told.model().counts() == expected
+
+
+def test_counts_tell_of_deliveries_that_have_no_excuse() -> None:
+    told = Told()
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.reserve("worker 2", "a")
+    told.ack("worker 2", "a")
+    told.reserve("worker 3", "a")
+    told.end()
+    counts = told.model().counts()
+    assert (counts["first"], counts["while_held"], counts["after_ack"]) == (1, 1, 1)
 
 
 # The judge

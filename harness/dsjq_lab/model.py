@@ -17,6 +17,10 @@ from dsjq_lab.history import Header, History, Op
 MORTAL = frozenset({"kill", "term", "restart"})  # the faults that end a process; a pause does not
 
 
+# Why a job was delivered. The last two have no excuse.
+CAUSES = ("first", "after_fail", "after_crash", "after_lapse", "after_ack", "while_held")
+
+
 def nonce_of(payload: str) -> str:
     """The name of a job is the first word of its payload: a SUBMIT whose reply was lost has no id."""
     return payload.split(" ", 1)[0]
@@ -187,7 +191,7 @@ class Model:
             "lost": len(self.unaccounted()) if self.end and self.end.drained else 0,
             "unexpected": len(self.strays),
             "delivered": len(self.strays) + sum(len(job.deliveries) for job in jobs),
-            **{cause: causes[cause] for cause in ("first", "after_fail", "after_crash", "after_lapse")},
+            **{cause: causes[cause] for cause in CAUSES},
         }
 
 
@@ -202,10 +206,12 @@ def _causes(job: Job) -> Iterator[str]:
             yield "first"
         elif any(c.f == "fail" and c.outcome != "fail" for c in previous.settles):
             yield "after_fail"
+        elif any(c.f == "ack" and c.outcome == "ok" for c in previous.settles):
+            yield "after_ack"
         elif previous.cut_ns <= delivery.returned_ns:
             yield "after_crash"
         else:
-            yield "after_lapse"
+            yield "after_lapse" if previous.held_until_ns <= delivery.returned_ns else "while_held"
 
 
 class _Reading:

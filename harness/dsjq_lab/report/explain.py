@@ -38,8 +38,15 @@ def explain(verdict: Verdict, model: Model) -> Iterator[str]:
     if verdict.invariant == "everything_finishes":
         yield from unfinished(model)
     if verdict.status == VIOLATED and verdict.job is not None:
-        yield f"What happened to job {verdict.job}"
+        yield f"What happened to job {verdict.job}{known_as(verdict.job, model)}"
         yield from timeline(verdict, model)
+
+
+def known_as(nonce: str, model: Model) -> str:
+    """The broker's own name for it, as it stands in the replies below."""
+    job = model.jobs.get(nonce)
+    ids = dict.fromkeys(delivery.id for delivery in job.deliveries) if job else {}
+    return f" (the broker's {', '.join(ids)})" if ids else ""
 
 
 # -- One job ----------------------------------------------------------------------------------------------

@@ -90,7 +90,8 @@ def totals(model: Model) -> Iterator[str]:
     optional["not settled"] = counts["attempted"] - sum(fates.values()) - counts["perhaps_done"]
     yield f"  Jobs       {counts['attempted']} submitted = {sum_of(fates, optional)}"
     optional = {"after a crash": counts["after_crash"], "after FAIL": counts["after_fail"]}
-    optional |= {"after a lease ran out": counts["after_lapse"], "unexpected": counts["unexpected"]}
+    optional |= {"after a lease ran out": counts["after_lapse"], "after its ACK": counts["after_ack"]}
+    optional |= {"while another held it": counts["while_held"], "unexpected": counts["unexpected"]}
     yield f"  Deliveries {counts['delivered']} = {sum_of({'first': counts['first']}, optional)}"
     if counts["duplicated"]:
         yield "             A job delivered twice is legal here: at-least-once."
@@ -148,9 +149,12 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
     folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     yield f"Run    {folder}"
+    header = result.model.header
     if result.outcome != "pass":
-        yield f"Again  dsjq-lab run {folder}"
-    elif result.model.header.broker == "dsjq" and "p01" in library.contents("zoo"):
+        broker = "" if header.broker == "dsjq" else f" --broker {header.broker}"
+        seed = "" if header.seed == result.scenario.seed else f" --seed {header.seed}"
+        yield f"Again  dsjq-lab run {folder}{broker}{seed}"
+    elif header.broker == "dsjq" and "p01" in library.contents("zoo"):
         yield "Next   a broker with a bug:  dsjq-lab run worker_churn --broker zoo/p01"
 
 
