@@ -93,7 +93,7 @@ def totals(model: Model) -> Iterator[str]:
     optional |= {"after a lease ran out": counts["after_lapse"], "after its ACK": counts["after_ack"]}
     optional |= {"while another held it": counts["while_held"], "unexpected": counts["unexpected"]}
     yield f"  Deliveries {counts['delivered']} = {sum_of({'first': counts['first']}, optional)}"
-    if counts["duplicated"]:
+    if counts["duplicated"] and not counts["after_ack"] + counts["while_held"]:
         yield "             A job delivered twice is legal here: at-least-once."
 
 
