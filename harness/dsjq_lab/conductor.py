@@ -301,7 +301,7 @@ class Conductor:
     def snapshot(self) -> Snapshot:
         seconds = (self.world.now_ns() - self.start_ns) / SECOND_NS
         processes = {member.name: (member.state, member.job) for member in self.members.values()}
-        return Snapshot(seconds, processes, dict(self.tally.counts), self.latest_strike)
+        return Snapshot(seconds, processes, self.tally.progress(), self.latest_strike)
 
 
 def to_ns(seconds: float) -> int:

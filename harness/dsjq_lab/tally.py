@@ -13,7 +13,7 @@ class Tally:
         self.submitted: set[str] = set()  # confirmed, by nonce
         self.settled: set[str] = set()  # acknowledged, or dead
         self.dead: set[str] = set()
-        self.counts = dict.fromkeys(("submitted", "delivered", "done", "failed", "dead", "unknown"), 0)
+        self.done = 0
         self.audited = True  # until the broker refuses to tell its counts
         self.stats: dict[str, Any] = {}
         self.rests = 0  # how often in a row the broker's counts said that nothing is left to do
@@ -22,27 +22,23 @@ class Tally:
     def unsettled(self) -> set[str]:
         return self.submitted - self.settled
 
+    def progress(self) -> dict[str, int]:
+        """For a display: what the clients saw and, where the broker tells, what is left in its hands."""
+        told: dict[str, int] = {state: self.stats[state] for state in ("pending", "in_flight") if state in self.stats}
+        return {"submitted": len(self.submitted), **told, "done": self.done, "dead": len(self.dead)}
+
     def add(self, op: Op) -> None:
-        if op.type == "info" and op.f != "close":
-            self.counts["unknown"] += 1
-        elif op.type == "fail" and op.f == "stats" and not str(op.error).startswith("UNREACHABLE"):
+        if op.type == "fail" and op.f == "stats" and not str(op.error).startswith("UNREACHABLE"):
             self.audited = False
-        elif op.type == "ok":
-            getattr(self, f"_{op.f}")(op.value)
+        elif op.type == "ok" and (count := getattr(self, f"_{op.f}", None)):
+            count(op.value)
 
     def _submit(self, value: dict[str, Any]) -> None:
         self.submitted.add(value["job"])
-        self.counts["submitted"] += 1
-
-    def _reserve(self, value: dict[str, Any]) -> None:
-        self.counts["delivered"] += "id" in value
 
     def _ack(self, value: dict[str, Any]) -> None:
         self.settled.add(value["job"])
-        self.counts["done"] += 1
-
-    def _fail(self, value: dict[str, Any]) -> None:
-        self.counts["failed"] += 1
+        self.done += 1
 
     def _stats(self, value: dict[str, Any]) -> None:
         self.stats = value
@@ -51,7 +47,6 @@ class Tally:
     def _dead(self, value: dict[str, Any]) -> None:
         self.dead.update(job["payload"].split(" ")[0] for job in value["dead"])
         self.settled |= self.dead
-        self.counts["dead"] = len(self.dead)
 
     def left_to_do(self) -> dict[str, int]:
         """The broker's own counts of what is not at rest; empty as well while it has not told any."""
