@@ -24,8 +24,8 @@ class Tally:
 
     def progress(self) -> dict[str, int]:
         """For a display: what the clients saw and, where the broker tells, what is left in its hands."""
-        told: dict[str, int] = {state: self.stats[state] for state in ("pending", "in_flight") if state in self.stats}
-        return {"submitted": len(self.submitted), **told, "done": self.done, "dead": len(self.dead)}
+        seen = {"submitted": len(self.submitted), "done": self.done, "dead": len(self.dead)}
+        return seen | {state: self.stats[state] for state in ("pending", "in_flight") if state in self.stats}
 
     def add(self, op: Op) -> None:
         if op.type == "fail" and op.f == "stats" and not str(op.error).startswith("UNREACHABLE"):
