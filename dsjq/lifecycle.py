@@ -57,6 +57,9 @@ class Queue:
         self.counts = dict.fromkeys(STATES, 0)
         self.submitted = self.deliveries = self.requeued = 0
 
+    def find(self, id: int) -> Job | None:
+        return self.jobs.get(id) or self.finished.get(id)
+
 
 # ---- decide: reads only.
 
@@ -105,7 +108,7 @@ def _touch(queue: Queue, command: m.Touch, holder: int, now: float) -> Decision:
 
 def _refusal(queue: Queue, command: m.Ack | m.Fail | m.Touch, holder: int) -> Decision | None:
     """A lease belongs to the connection that got it; a token narrows it to one delivery."""
-    job = queue.jobs.get(command.job) or queue.finished.get(command.job)
+    job = queue.find(command.job)
     if job is None:
         return _no_such_job(command.job)
     if job.state == IN_FLIGHT and job.holder == holder and command.token in (None, job.token):
@@ -123,7 +126,7 @@ def _disconnect(queue: Queue, command: m.Disconnect, holder: int, now: float) ->
 
 
 def _kick(queue: Queue, command: m.Kick, holder: int, now: float) -> Decision:
-    job = queue.jobs.get(command.job) or queue.finished.get(command.job)
+    job = queue.find(command.job)
     if job is None:
         return _no_such_job(command.job)
     if job.state != DEAD:
@@ -132,7 +135,7 @@ def _kick(queue: Queue, command: m.Kick, holder: int, now: float) -> Decision:
 
 
 def _status(queue: Queue, command: m.Status, holder: int, now: float) -> Decision:
-    job = queue.jobs.get(command.job) or queue.finished.get(command.job)
+    job = queue.find(command.job)
     return (m.Report("STATUS", _describe(job)), []) if job else _no_such_job(command.job)
 
 
