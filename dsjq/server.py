@@ -4,7 +4,6 @@ A client's commands are carried out in the order in which it sent them, so it ma
 it reads the first reply. However a connection ends, what it held is given back at once.
 """
 import contextlib
-import queue
 import signal
 import socket
 import sys
@@ -16,6 +15,7 @@ from .messages import Error, Ok, Ping, Pong, Quit, Reply
 from .text import BadLine, Lines, decode_command, encode_reply
 
 BACKLOG = 1024
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 ACCEPT_PAUSE_S = 0.1
 
 
@@ -60,9 +60,9 @@ class Server:
 
     def _serve(self, conn: socket.socket) -> None:
         session = self.broker.connect(gone=lambda: self.stopping or _has_hung_up(conn))
-        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = Lines()
         try:
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while data := conn.recv(65536):
                 for line in lines.feed(data):
                     reply, last = self._answer(line, session)
@@ -109,10 +109,10 @@ def _hang_up(conn: socket.socket) -> None:
 
 def serve(broker: Broker, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line when ready."""
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put() is safe in a signal handler
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda signum, frame: stop.put(signum))
+    # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
+    # lost: one that strikes just before the main thread falls asleep wakes nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     server = Server(broker, host, port)
     print("listening on {}:{}".format(*server.address), flush=True)
-    print(f"stopping on {signal.Signals(stop.get()).name}", file=sys.stderr)
+    print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
     server.stop()
