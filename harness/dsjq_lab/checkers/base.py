@@ -1,5 +1,6 @@
 """A checker holds one rule against a history, and accuses only where no correct broker could have done it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -15,7 +16,7 @@ class Finding(NamedTuple):
     ops: tuple[int, ...]
 
 
-class Checker:
+class Checker(ABC):
     """One invariant. Subclasses give it a name, its rule in a sentence for learners, and `check`."""
 
     name: ClassVar[str]
@@ -26,8 +27,8 @@ class Checker:
         """Where the handbook explains it."""
         return f"LAB.md#{self.name}"
 
-    def check(self, model: Model) -> Verdict:
-        raise NotImplementedError
+    @abstractmethod
+    def check(self, model: Model) -> Verdict: ...
 
     def judged(self, findings: Sequence[Finding], otherwise: str) -> Verdict:
         """Violated if anything was found, and told by the first finding; else it holds, in these words."""
