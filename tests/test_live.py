@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from dsjq_lab import runs, workload
+from dsjq_lab.brokers import Dsjq
 from dsjq_lab.history import Op, read_history
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +103,7 @@ def test_a_broker_with_four_commands_is_enough(tmp_path):
     broker = tmp_path / "broker.py"
     broker.write_text(FOUR_COMMANDS)
     ops = ops_of(runs.play(scenario(tmp_path, "[{kill: worker 1, at: 50ms, restart_after: 50ms}]"),
-                           broker_file=broker))
+                           broker=Dsjq(broker)))
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
     assert ending(ops)["drained"] and ending(ops)["healthy"]
 

@@ -98,15 +98,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from dsjq_lab import progress, runs
+    from dsjq_lab.brokers import Dsjq
     from dsjq_lab.scenario import ScenarioErrors
 
-    scenario, seed, broker = what_to_play(args.what)
+    scenario, seed, broker_file = what_to_play(args.what)
     if args.broker:
-        broker = library.find("zoo", args.broker)
+        broker_file = library.find("zoo", args.broker)
     seed = seed if args.seed is None else args.seed
     try:
         with progress.shown(args.plain) as on_progress:
-            folder = runs.play(scenario, seed=seed, broker_file=broker, on_progress=on_progress)
+            folder = runs.play(scenario, seed=seed, broker=Dsjq(broker_file), on_progress=on_progress)
     except ScenarioErrors as errors:
         return complain(f"nothing was run\n{errors}", USAGE)
     return report(folder, args)

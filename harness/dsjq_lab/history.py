@@ -11,7 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMATS = (1,)  # this version and the previous one, once there is one
+FORMAT = 2
+FORMATS = (1, 2)  # this version and the previous one
 TYPES = frozenset({"invoke", "ok", "fail", "info"})
 
 
@@ -30,8 +31,10 @@ class Header(NamedTuple):
     broker: str
     start_ns: int
     ack_timeout_ns: int
-    max_attempts: int
+    max_attempts: int | None  # None: the broker was not told a limit
     finish_within_ns: int
+    tolerance_ns: int = 1_000_000_000  # how late a lease may end, or a job come back
+    options: dict[str, Any] = {}  # noqa: RUF012 (never changed)  how the scenario was varied for this run
 
     def line(self) -> str:
         return json.dumps(self._asdict(), ensure_ascii=False) + "\n"
@@ -85,7 +88,8 @@ def _read_header(path: Path, line: bytes) -> Header:
         fields = json.loads(line)
         version = fields["format"]
         if version in FORMATS:
-            return Header(**{name: fields[name] for name in Header._fields})
+            known = {name: fields[name] for name in Header._fields if name in fields}
+            return Header(**known)
     except (ValueError, KeyError, TypeError) as error:
         raise HistoryError(f"{path}:1: not the header of a history: {error!r}") from error
     raise HistoryError(f"{path}:1: history format {version!r}; this lab reads {FORMATS}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dsjq_lab import workload
-from dsjq_lab.brokers import dsjq
+from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
@@ -38,8 +38,8 @@ SIGNALS: dict[Signal, int] = {
 class LiveWorld:
     """Implements dsjq_lab.world.World. Leaving it ends all processes."""
 
-    def __init__(self, folder: Path, header: Header, scenario: Scenario, broker_file: Path | None) -> None:
-        self.scenario, self.broker_file = scenario, broker_file
+    def __init__(self, folder: Path, header: Header, scenario: Scenario, broker: Broker) -> None:
+        self.broker = broker
         self.history = (folder / "history.jsonl").open("w", encoding="utf-8", buffering=1)  # line by line
         self.history.write(header.line())
         self.ops_written = 0
@@ -48,6 +48,12 @@ class LiveWorld:
         self.channels: dict[str, Channel] = {}
         self.selector = selectors.DefaultSelector()
         self.port_lease = PortLease()
+        data = folder / "data"
+        data.mkdir()
+        options = scenario.broker
+        self.place = Place(
+            "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
+        )
         self.processes = Processes(folder / "logs")
         self.selector.register(self.processes, selectors.EVENT_READ, self.hear_exits)
         self.canary = Canary()
@@ -60,10 +66,10 @@ class LiveWorld:
         return time.monotonic_ns()
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        port = self.port_lease.port
+        port = self.place.port
         if name == "broker":
-            argv = dsjq.command(self.broker_file, port, self.scenario)
-            self.running[name] = self.processes.spawn(name, argv, env={"PYTHONUNBUFFERED": "1"})
+            argv, env = self.broker.command(self.place), self.broker.environment(self.place)
+            self.running[name] = self.processes.spawn(name, argv, env=env)
             self.processes.wait_ready(self.running[name], port, READY_TIMEOUT_S)
             return
         role, _, number = name.partition(" ")

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dsjq_lab import __version__, scenario
+from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.conductor import Snapshot, conduct
-from dsjq_lab.history import Header
+from dsjq_lab.history import FORMAT, Header
 from dsjq_lab.library import NotFound
 from dsjq_lab.live import LiveWorld
 
@@ -25,10 +26,11 @@ def play(
     scenario_path: Path,
     *,
     seed: int | None = None,
-    broker_file: Path | None = None,
+    broker: Broker | None = None,
     on_progress: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> Path:
     """Plays a scenario on real processes; the folder of the run. Raises ScenarioErrors or LabError."""
+    broker = broker or Dsjq()
     played = scenario.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
@@ -38,18 +40,18 @@ def play(
     text = scenario_path.read_bytes()
     (folder / "scenario.yaml").write_bytes(text)
     header = Header(
-        format=1,
+        format=FORMAT,
         lab=__version__,
         scenario=name,
         scenario_hash=hashlib.sha256(text).hexdigest()[:16],
         seed=played.seed,
-        broker=str(broker_file) if broker_file else "dsjq",
+        broker=broker.name,
         start_ns=time.monotonic_ns(),
         ack_timeout_ns=round(played.broker.ack_timeout_s * 1e9),
-        max_attempts=played.broker.max_attempts,
+        max_attempts=played.broker.max_attempts if broker.limits_attempts else None,
         finish_within_ns=round(played.finish_within_s * 1e9),
     )
-    with LiveWorld(folder, header, played, broker_file) as world:
+    with LiveWorld(folder, header, played, broker) as world:
         conduct(played, world, on_progress)
     return folder
 

@@ -1,21 +1,28 @@
-"""How a broker of the `dsjq serve` kind is started: the one installed here, or a file that stands in for it.
+"""A broker of the `dsjq serve` kind: the one installed here, or a file that stands in for it.
 
-That is all the lab knows of the broker. What it speaks is found out by talking to it.
+What it speaks is found out by talking to it.
 """
 
 import sys
 from pathlib import Path
 
-from dsjq_lab.scenario import Scenario
+from dsjq_lab.brokers.broker import Broker, Place
 
 
-def command(broker_file: Path | None, port: int, scenario: Scenario) -> list[str]:
-    """The command line of a broker for this scenario, on this port."""
-    program = [str(broker_file.resolve())] if broker_file else ["-m", "dsjq", "serve"]
-    options = {
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--ack-timeout": f"{scenario.broker.ack_timeout_s:g}s",
-        "--max-attempts": str(scenario.broker.max_attempts),
-    }
-    return [sys.executable, *program, *(word for option in options.items() for word in option)]
+class Dsjq(Broker):
+    core = False
+    limits_attempts = True
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        self.name = str(file) if file else "dsjq"
+
+    def command(self, place: Place) -> list[str]:
+        program = [str(self.file.resolve())] if self.file else ["-m", "dsjq", "serve"]
+        options = {
+            "--host": place.host,
+            "--port": str(place.port),
+            "--ack-timeout": f"{place.ack_timeout_s:g}s",
+            "--max-attempts": str(place.max_attempts),
+        }
+        return [sys.executable, *program, *(word for option in options.items() for word in option)]
