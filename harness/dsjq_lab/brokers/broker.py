@@ -1,0 +1,28 @@
+"""What the lab must know of a broker in order to start it. What it does is found out from the outside."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a broker is to run, and with which options."""
+
+    host: str
+    port: int
+    data: Path  # a folder of its own, which survives its restarts
+    ack_timeout_s: float
+    max_attempts: int
+
+
+class Broker(ABC):
+    name: str  # in headings, and in `expect … with`
+    core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
+    limits_attempts: bool  # it was told the limit, so that it may be held to it
+
+    @abstractmethod
+    def command(self, place: Place) -> list[str]: ...
+
+    def environment(self, place: Place) -> dict[str, str]:
+        """Added to the environment of the lab."""
+        return {"PYTHONUNBUFFERED": "1"}
