@@ -17,13 +17,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from simulated_queue import DEAD, Job, Queue, Reply, Rules
+from simulated_queue import Job, Queue, Reply, Rules
 
 from dsjq_lab.history import Header, History, Op
 
 Value = dict[str, Any]
 Story = Generator[float, Any, Any]  # a process: yields for how long it waits, gets what woke it before
+Answer = Callable[[Reply], None]
 FINISH_WITHIN_MS = 40_000
+TOLERANCE_MS = 1000
 
 
 class Plan(NamedTuple):
@@ -116,16 +118,13 @@ class World:
             action()
         self.ops.sort(key=lambda op: op.time_ns)
         ops = [op._replace(index=index) for index, op in enumerate(self.ops)]
-        plan, header = self.plan, Header(
-            self.plan.format, "0.1.0", "generated", "-", self.plan.seed, "dsjq" if self.plan.tokens else "x", 0,
-            ns(self.plan.ack_timeout), self.plan.max_attempts, ns(FINISH_WITHIN_MS), ns(self.tolerance),
-            {"core": True} if self.plan.core else {},
+        plan = self.plan
+        header = Header(
+            plan.format, "0.1.0", "generated", "-", plan.seed, "dsjq" if plan.tokens else "a black box", 0,
+            ns(plan.ack_timeout), plan.max_attempts, ns(FINISH_WITHIN_MS), ns(TOLERANCE_MS),
+            options={"core": True} if plan.core else {},
         )  # fmt: skip
-        return History(header, ops, plan.seed % 50 == 0)
-
-    @property
-    def tolerance(self) -> float:
-        return 1000.0
+        return History(header, ops, truncated=False)
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
         heapq.heappush(self.moments, (self.now + delay, next(self.numbers), action))
@@ -183,12 +182,12 @@ class Broker:
         self.conns: dict[Conn, None] = {}
         self.leaked = 0
         self.inbox: list[Callable[[], None]] = []  # came while it was frozen
-        self.parked: list[tuple[float, Conn, Callable[[Reply], None]]] = []  # requests that wait for a job
+        self.parked: list[tuple[float, Conn, Answer]] = []  # requests that wait for a job
         self.queue = self.empty_queue()
 
     def empty_queue(self) -> Queue:
         plan = self.world.plan
-        rules = Rules(plan.tokens, plan.ack_timeout, self.world.tolerance, plan.max_attempts, plan.refusals)
+        rules = Rules(plan.tokens, plan.ack_timeout, TOLERANCE_MS, plan.max_attempts, plan.refusals)
         return self.queue_type(rules, self.world.dice, lambda: self.world.now, self.trace)
 
     def trace(self, record: str, job: Job) -> None:
@@ -220,14 +219,14 @@ class Broker:
             action()
         self.inbox.clear()
 
-    def arrive(self, conn: "Conn", command: str, args: tuple[Any, ...], answer: Callable[[Reply], None]) -> None:
+    def arrive(self, conn: "Conn", command: str, args: tuple[Any, ...], answer: Answer) -> None:
         if self.frozen:
             self.inbox.append(partial(self.arrive, conn, command, args, answer))
         elif conn in self.conns:
             self.execute(conn, command, args, answer)
             self.serve_parked()
 
-    def execute(self, conn: "Conn", command: str, args: tuple[Any, ...], answer: Callable[[Reply], None]) -> None:
+    def execute(self, conn: "Conn", command: str, args: tuple[Any, ...], answer: Answer) -> None:
         if command == "hello":
             answer(Reply("ok") if self.world.plan.tokens else Reply("fail", error="ERROR UNKNOWN_COMMAND"))
             return
@@ -280,10 +279,10 @@ class Conn:
         self.up = self.down = 0.0  # when the last message arrived, at the broker and at the client
         self.cut = False  # by the network, or by the end of the broker
         self.ended = ""  # what the client hears of that, once it does
-        self.waiting: Callable[[Reply], None] = lambda reply: None
+        self.waiting: Answer = lambda reply: None
         world.broker.conns[self] = None
 
-    def ask(self, command: str, args: tuple[Any, ...], wake: Callable[[Reply], None]) -> None:
+    def ask(self, command: str, args: tuple[Any, ...], wake: Answer) -> None:
         self.waiting = wake
         if self.ended:
             self.world.at(self.world.moment(), partial(wake, Reply("info", error=self.ended)))
@@ -571,7 +570,7 @@ class Lab:
             return False
         if any(client.alive and client.left for client in world.clients.values()):
             return False
-        long = self.plan.ack_timeout + world.tolerance
+        long = self.plan.ack_timeout + TOLERANCE_MS
         workers = [c for c in world.clients.values() if c.alive and c.name.startswith("worker")]
         return all(c.empty_since is not None and world.now - c.empty_since > long for c in workers)
 
