@@ -54,6 +54,7 @@ class LiveWorld:
         self.place = Place(
             "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
         )
+        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.selector.register(self.processes, selectors.EVENT_READ, self.hear_exits)
         self.canary = Canary()
@@ -70,7 +71,7 @@ class LiveWorld:
         if name == "broker":
             argv, env = self.broker.command(self.place), self.broker.environment(self.place)
             self.running[name] = self.processes.spawn(name, argv, env=env)
-            self.processes.wait_ready(self.running[name], port, READY_TIMEOUT_S)
+            self.processes.wait_ready(self.running[name], port, self.ready_timeout_s)
             return
         role, _, number = name.partition(" ")
         ours, theirs = socket.socketpair()
