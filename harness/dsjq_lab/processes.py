@@ -16,8 +16,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -181,6 +182,16 @@ class Processes:
         in_time = wait_until(lambda: self.has_ended(process) or self.listens(process, port), timeout_s)
         if not in_time or self.has_ended(process):
             raise NotReady(process, port, timeout_s)
+
+    def resources(self, process: Process) -> dict[str, int]:
+        """What it and its descendants use; empty if it has ended."""
+        used = Counter[str]()
+        for member in [] if self.has_ended(process) else family(process.pid):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), member.oneshot():
+                used["threads"] += member.num_threads()
+                used["descriptors"] += member.num_fds()
+                used["resident_bytes"] += member.memory_info().rss
+        return dict(used)
 
     def close(self) -> None:
         """Ends all children and their descendants, and returns when they are gone."""
