@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -183,14 +184,16 @@ class Processes:
     def wait_ready(self, process: Process, port: int, timeout_s: float) -> None:
         """Returns once it listens; raises NotReady as soon as it has ended, or when the time is over."""
         in_time = wait_until(lambda: self.has_ended(process) or self.listens(process, port), timeout_s)
+        if not in_time or self.has_ended(process):
+            raise self.not_ready(process, port, timeout_s)
+
+    def not_ready(self, process: Process, port: int, timeout_s: float) -> NotReady:
+        """Why it does not listen."""
         if self.has_ended(process):
-            raise NotReady(process, self._why_it_ended(process, port))
-        if not in_time:
-            elsewhere = ", ".join(f"{host}:{other}" for host, other in sorted(listeners(process.pid)))
-            instead = f"; it listens on {elsewhere} instead" if elsewhere else ""
-            raise NotReady(
-                process, f"runs, but did not listen on port {port} within {timeout_s:g} s{instead}"
-            )
+            return NotReady(process, self._why_it_ended(process, port))
+        elsewhere = ", ".join(f"{host}:{other}" for host, other in sorted(listeners(process.pid)))
+        instead = f"; it listens on {elsewhere} instead" if elsewhere else ""
+        return NotReady(process, f"runs, but did not listen on port {port} within {timeout_s:g} s{instead}")
 
     def _why_it_ended(self, process: Process, port: int) -> str:
         """What is known of a server that never listened, with the two mistakes that look like a mystery."""
@@ -209,6 +212,16 @@ class Processes:
                 "(TIME_WAIT).\n  A server that is to come back at once must set SO_REUSEADDR before it binds"
             )
         return what
+
+    def resources(self, process: Process) -> dict[str, int]:
+        """What it and its descendants use; empty if it has ended."""
+        used = Counter[str]()
+        for member in [] if self.has_ended(process) else family(process.pid):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), member.oneshot():
+                used["threads"] += member.num_threads()
+                used["descriptors"] += member.num_fds()
+                used["resident_bytes"] += member.memory_info().rss
+        return dict(used)
 
     def close(self) -> None:
         """Ends all children and their descendants, and returns when they are gone."""
