@@ -4,6 +4,7 @@ Ring 1 does not depend on this file. What is printed on stdout is the result; st
 """
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
 from .server import serve
+from .store import MemoryStore, Store
 from .workers import Job, Producer, Worker
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -91,10 +93,19 @@ def _positive(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
+    store = _store()
     try:
-        serve(broker(options.ack_timeout, options.max_attempts), options.host, options.port)
+        serve(broker(options.ack_timeout, options.max_attempts, store), options.host, options.port)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
+
+
+def _store() -> Store:
+    store: Store = MemoryStore()
+    if path := os.environ.get("DSJQ_TRACE"):
+        from .extensions.trace import Traced
+        store = Traced(store, path)
+    return store
 
 
 def _submit(options: argparse.Namespace) -> None:
