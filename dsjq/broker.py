@@ -17,7 +17,6 @@ from .lifecycle import Queue, apply, decide, due
 from .store import MemoryStore, StorageFull, Store
 
 SLICE_S = 1.0  # no one sleeps longer without looking whether the client is still there
-UNAWAITED = m.Delivered | m.Touched  # a lease ends with the broker anyhow, so nobody waits for its records
 
 
 class Session:
@@ -104,13 +103,13 @@ class Broker:
         while record := due(self.queue, now):
             self._record([record])
 
-    def _record(self, records: list[m.Record]) -> None:
+    def _record(self, records: list[m.Record]) -> int:
         position = self.store.append(records)
         for record in records:
             apply(self.queue, record)
-            job = self.queue.find(record.job)
-            if job and not isinstance(record, UNAWAITED):
-                job.position = position
+            if job := self.queue.find(record.job):
+                job.position = max(job.position, position)
+        return position
 
     def _now(self) -> float:
         return time.monotonic() + self.store.clock_s

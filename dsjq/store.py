@@ -13,6 +13,10 @@ class StorageFull(Exception):
     """There was no room for the records: none was kept, so none may be applied."""
 
 
+class Unusable(Exception):
+    """What the store was given to keep records in cannot be used, and why."""
+
+
 class Store(Protocol):
     epoch: int  # grows with every start of the broker, so that a token is never used twice
     clock_s: float  # added to the monotonic clock, lets it go on where it was before a restart
@@ -21,9 +25,9 @@ class Store(Protocol):
         """Apply what survived to `queue`, which is empty."""
 
     def append(self, records: list[Record]) -> int:
-        """Keep the records, all or none; return the position that `wait` must be given for them.
-
-        Raises StorageFull.
+        """Keep the records, all or none; return the position that is to be waited for before anybody is
+        told of them. It may be 0 for records that survive the end of the process by now, and that nobody
+        would miss after a loss of power. Raises StorageFull.
         """
 
     def wait(self, position: int) -> None:
