@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dsjq_lab.history import Op
-from dsjq_lab.model import MORTAL, Delivery, Model, Strike, nonce_of
+from dsjq_lab.model import Model
+from dsjq_lab.report.explain import HEALED, STRUCK
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
+from dsjq_lab.seen import Delivery, Strike, nonce_of
 
+MORTAL = ("kill", "term", "restart")  # the faults that end a process
 BROKER, LEDGER = "broker", "ledger"
 LANES = ("producer", BROKER, "worker", "auditor", LEDGER)  # jobs flow from left to right
 QUESTIONS = {"connect": "HELLO", "stats": "STATS", "dead": "JOBS", "reserve": "RESERVE"}
@@ -25,8 +28,6 @@ RECORDS = {  # the broker's own word for a change -> (the call that asks for it,
     "Touched": ("touch", ""), "Failed": ("fail", "FAILED"), "Retried": ("", "PENDING"),
     "Requeued": ("", "PENDING"), "Died": ("fail", "DEAD"), "Kicked": ("kick", "PENDING"),
 }  # fmt: skip
-STRUCK = {"kill": "killed", "term": "told to stop", "restart": "told to stop", "pause": "paused"}
-HEALED = {"pause": "resumed"}  # the others: back
 
 
 def trace(model: Model) -> Trace:
@@ -77,8 +78,9 @@ class _Telling:
         self.arrows: list[_Arrow] = []
         self.bands: list[Band] = []
         self.records: dict[str, list[Op]] = defaultdict(list)  # the broker's, not yet told, by its job id
-        self.nonces: dict[str, str] = {}  # the broker's id of a job -> ours
+        self.names: dict[str, list[tuple[int, str]]] = defaultdict(list)  # its id -> which job, since when
         self.ids: dict[str, str] = {}  # and back
+        self.holders: dict[str, int] = {}  # a client's connection -> the broker's name for it
         self.spoke_ns: dict[str, list[int]] = defaultdict(list)  # when each process gave a sign of life
         self.last_ns = max((op.time_ns for op in model.ops), default=model.header.start_ns)
 
@@ -110,17 +112,15 @@ class _Telling:
         )
 
     def acquaint(self) -> None:
-        """Learns the broker's names for the jobs, and what it recorded itself."""
-        for job in self.model.jobs.values():
-            self.nonces.update((delivery.id, job.nonce) for delivery in job.deliveries)
-            self.ids.update((job.nonce, delivery.id) for delivery in job.deliveries)
-        for op in self.model.ops:
-            if op.process == BROKER and op.f == "record":
-                self.records[str(op.value["job"])].append(op)
-            elif op.f == "submit" and op.type == "ok":
-                self.nonces[op.value["id"]] = nonce_of(op.value["payload"])
+        """Learns the broker's names for the jobs, what it recorded itself, and who lived when."""
         for op in self.model.ops:
             self.spoke_ns[BROKER if op.f == "broker_ready" else op.process].append(op.time_ns)
+            if op.process == BROKER and op.f == "record":
+                self.records[str(op.value["job"])].append(op)
+            elif op.type == "ok" and op.f in ("submit", "reserve") and "id" in op.value:
+                nonce = nonce_of(op.value["payload"])
+                self.names[op.value["id"]].append((op.time_ns, nonce))
+                self.ids[nonce] = op.value["id"]
         self.traced = bool(self.records)
 
     # -- Calls
@@ -138,44 +138,59 @@ class _Telling:
         yield from ((killed, None) for killed in open.values())
 
     def call(self, invoke: Op, end: Op | None) -> None:
-        jobs = tuple(filter(None, [self.job_of(invoke.value | (end.value if end else {}))]))
-        about: dict[str, Any] = {"jobs": jobs, "idle": not jobs and end is not None and end.type == "ok"}
-        about["ops"] = tuple(op.index for op in (invoke, end) if op)
-        ask = self.moment(invoke.time_ns, invoke.process, "ask", question(invoke), **about)
-        replied = end is not None and heard_reply(end)
         record = self.record_of(invoke, end)
+        job = self.job_of(end or invoke) or self.job_of(invoke)
+        if record and not job:
+            job = self.named(str(record.value["job"]), record.time_ns)
+        jobs = (job,) if job else ()
+        about: dict[str, Any] = {"jobs": jobs, "idle": not jobs and end is not None and end.type == "ok"}
+        client, words = invoke.process, question(invoke)
+        ask = self.moment(invoke.time_ns, client, "ask", words, ops=(invoke.index,), **about)
+        replied = end is not None and heard_reply(end)
         serve = hear = None
         if replied or record or self.came_to_light(invoke, jobs):
             time_ns = record.time_ns if record else self.latest_ns(invoke, end, jobs)
             state = RECORDS[record.value["record"]][1] if record else self.outcome(invoke, end, jobs)
-            serve = self.moment(time_ns, BROKER, "serve", ask.text, ask, state=state, **about)
+            serve = self.moment(time_ns, BROKER, "serve", words, ask, state=state, **about)
             serve.measured = record is not None
         if end is not None:
-            hear = self.moment(end.time_ns, end.process, "hear", answer(end), ask, **about)
+            hear = self.moment(end.time_ns, client, "hear", answer(end), ask, ops=(end.index,), **about)
         if serve is None:
-            self.send(ask, None, BROKER, ask.text, LOST if end and unreachable(end) else UNKNOWN)
+            self.send(ask, None, BROKER, words, LOST if end and unreachable(end) else UNKNOWN)
         else:
-            self.send(ask, serve, BROKER, ask.text, DELIVERED)
+            self.send(ask, serve, BROKER, words, DELIVERED)
             if hear and replied:
-                self.send(serve, hear, invoke.process, hear.text, DELIVERED)
+                self.send(serve, hear, client, hear.text, DELIVERED)
             else:
-                self.send(serve, None, invoke.process, "the answer", LOST)
+                self.send(serve, None, client, "the answer", LOST)
 
-    def job_of(self, value: dict[str, Any]) -> str | None:
-        if "payload" in value:
-            return nonce_of(value["payload"])
-        job: str | None = value.get("job")
-        return job or self.nonces.get(value.get("id", ""))
+    def job_of(self, op: Op) -> str | None:
+        if "payload" in op.value:
+            return nonce_of(op.value["payload"])
+        job: str | None = op.value.get("job")
+        return job or (self.named(op.value["id"], op.time_ns) if "id" in op.value else None)
+
+    def named(self, id: str, time_ns: int) -> str | None:
+        """Our name for it. A broker that forgets its jobs when it dies gives their ids out again."""
+        names = self.names.get(id, [])
+        known = bisect_right(names, time_ns, key=lambda name: name[0])
+        return names[max(0, known - 1)][1] if names else None
 
     def record_of(self, invoke: Op, end: Op | None) -> Op | None:
         """What the broker recorded when it did what was asked."""
         value = invoke.value | (end.value if end else {})
+        conn, id = value["conn"], value.get("id") or self.ids.get(nonce_of(value.get("payload", "")))
         until_ns = end.time_ns if end and heard_reply(end) else self.last_ns
-        records = self.records.get(str(value.get("id", self.ids.get(nonce_of(value.get("payload", ""))))), [])
-        for record in records:
-            asked_by = RECORDS[record.value["record"]][0] == invoke.f
-            if asked_by and invoke.time_ns <= record.time_ns <= until_ns:
-                records.remove(record)
+        if id is None and invoke.f == "reserve" and not (end and end.type == "ok"):
+            known = [record for records in self.records.values() for record in records]
+            fits = [r for r in known if r.value.get("holder") == self.holders.get(conn, "nobody")]
+        else:
+            fits = self.records.get(str(id), [])
+        for record in fits:
+            asked_for_it = RECORDS[record.value["record"]][0] == invoke.f
+            if asked_for_it and invoke.time_ns <= record.time_ns <= until_ns:
+                self.records[str(record.value["job"])].remove(record)
+                self.holders.setdefault(conn, record.value.get("holder", 0))
                 return record
         return None
 
@@ -220,7 +235,8 @@ class _Telling:
         struck, kind = STRUCK.get(verb, verb), "dead" if verb in MORTAL else "hung"
         # A death is felt before it is seen. Others are as they were until they are seen to be struck.
         told_ns = strike.begin_ns if kind == "dead" else strike.struck_ns
-        self.moment(told_ns, victim, "fault", struck + (" (exact)" if strike.exact else ""), jobs=jobs)
+        told = struck + (" (exact)" if strike.exact else "")
+        self.moment(told_ns, victim, "fault" if kind == "dead" else "hang", told, jobs=jobs)
         end_ns = self.last_ns
         if strike.end_ns is not None:
             end_ns = self.waking_ns(victim, strike.struck_ns, strike.end_ns)
@@ -253,7 +269,7 @@ class _Telling:
         for job in self.model.jobs.values():
             for delivery in job.deliveries:
                 if (over_ns := self.over_ns(delivery)) is not None:
-                    text = f"{delivery.call.process}'s lease is over by now"
+                    text = f"lease over ({delivery.call.process})"
                     self.moment(over_ns, BROKER, "clock", text, jobs=(job.nonce,)).measured = False
 
     def over_ns(self, delivery: Delivery) -> int | None:
@@ -270,9 +286,9 @@ class _Telling:
         for id, records in self.records.items():
             for record in records:
                 word, why = record.value["record"], record.value.get("why")
-                jobs = tuple(filter(None, [self.nonces.get(id)]))
+                jobs = tuple(filter(None, [self.named(id, record.time_ns)]))
                 text = f"{word.lower()}: {why}" if why else word.lower()
-                told = {"jobs": jobs, "state": RECORDS[word][1], "ops": (record.index,)}
+                told: dict[str, Any] = {"jobs": jobs, "state": RECORDS[word][1], "ops": (record.index,)}
                 self.moment(record.time_ns, BROKER, "clock", text, **told)
 
     # -- The making of events

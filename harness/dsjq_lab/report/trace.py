@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+FAULTS = ("fault", "hang", "heal")  # the kinds of events that befall a process
 DELIVERED, LOST, UNKNOWN = "delivered", "lost", "unknown"  # what became of a message
 
 
@@ -23,7 +24,7 @@ class Event(NamedTuple):
     index: int  # type: ignore[assignment]  # its place in the trace: causes come first  (hides tuple.index)
     time_ns: int
     lane: str
-    kind: str  # ask, serve, hear: the three moments of a call; fault, heal; clock: what time brought about
+    kind: str  # ask, serve, hear: the moments of a call; fault, hang, heal; clock: what time brought about
     text: str
     jobs: tuple[str, ...] = ()  # what it is about, by nonce
     state: str = ""  # what the job became by it
@@ -121,7 +122,7 @@ class Trace:
         """Their lives, with the faults that hit their holders, or the broker once it knew of them."""
         slice: list[Event] = []
         for event in self.events:
-            struck_all = event.kind in ("fault", "heal") and event.lane == "broker" and slice
+            struck_all = event.kind in FAULTS and event.lane == "broker" and slice
             if struck_all or not set(jobs).isdisjoint(event.jobs):
                 slice.append(event)
         return slice
