@@ -1,5 +1,4 @@
-"""The pictures, held by golden files. To draw them anew, and then look at them: python tests/test_report_pictures.py
-"""
+"""The pictures, held by golden files. `python tests/test_report_pictures.py` draws them anew; then look"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -12,6 +11,7 @@ from stories import STORIES, hostile, lost_replies, zombie_ack
 from dsjq_lab.checkers import judge
 from dsjq_lab.library import NotFound
 from dsjq_lab.report import diagram, ladder, view
+from dsjq_lab.report.plain import visible
 from dsjq_lab.report.telling import trace
 from dsjq_lab.report.view import View
 
@@ -30,7 +30,9 @@ def pictures(told: Told) -> dict[str, str]:
             break
     return {
         ".svg": diagram.draw(story, shown.events, shown.heading, shown.notes),
-        ".txt": "\n".join([shown.heading, *ladder.draw(story, shown.events, shown.notes), ""]),
+        ".txt": "\n".join(
+            [visible(shown.heading), *ladder.draw(story, shown.events, shown.notes), ""]
+        ),
     }
 
 
@@ -44,11 +46,26 @@ def texts(svg: str) -> list[str]:
     return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
-def test_a_violation_is_shown_with_what_is_wrong_and_what_led_to_it():
-    svg = pictures(zombie_ack())[".svg"]
-    said = " ".join(texts(svg)) + " ".join(element.text or "" for element in ET.fromstring(svg).iter())
-    for words in ("no_stale_ack violated", "paused (exact)", "resumed", "must not be", "lease over (worker 1)"):
-        assert words in said
+def words(told: Told) -> str:
+    return " ".join("".join(part.itertext()) for part in ET.fromstring(pictures(told)[".svg"]).iter())
+
+
+def test_a_violation_is_shown_with_what_led_to_it():
+    said = words(zombie_ack())
+    for expected in ("no_stale_ack violated", "paused (exact)", "resumed", "lease over (worker 1)"):
+        assert expected in said
+
+
+def test_the_evidence_is_marked_with_what_is_wrong():
+    told = Told(ack_timeout_ms=100)
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.reserve("worker 2", "a")
+    told.ack("worker 2", "a")
+    told.end()
+    assert "must not be: the other still holds it" in words(told)
+    marked = [line for line in pictures(told)[".txt"].splitlines() if line.endswith("<--")]
+    assert len(marked) == 2 and all("JOB a" in line for line in marked)
 
 
 def test_lost_messages_and_dead_processes_are_drawn_as_such():
@@ -69,7 +86,7 @@ def test_rows_do_not_overlap_and_nothing_leaves_the_picture(name):
         shown = said if element.find(f"{SVG}title") is None else (element[0].tail or "")
         across = {"end": -1, "middle": 0.5}.get(element.get("text-anchor", ""), 1) * len(shown) * letter
         if element.get("font-size") is None and element.get("fill") != diagram.FAINT:
-            assert -1 <= min(x, x + across) and max(x, x + across) <= width + 8, shown
+            assert min(x, x + across) >= -1 and max(x, x + across) <= width + 8, shown
         assert 0 <= y <= height
     rows = [float(dot.get("cy", 0)) for dot in root.iter(f"{SVG}circle")]
     assert len(set(rows)) == len(rows)

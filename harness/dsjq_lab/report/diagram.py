@@ -19,9 +19,11 @@ ROW, GAP, LANE, GUTTER, TOP = 24, 20, 172, 96, 96  # px
 LETTER = 6.3  # px, on average at the size of FONT
 ROOM = int((LANE - 18) / LETTER)  # letters beside a lane
 LAST_ROOM = 48  # letters beside the last one
+WORDS_MAX = 300  # letters at most, also where a pointer asks for all of them
 FONT = {"font-family": "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif", "font-size": 11}
 INK, FAINT, PAPER, LINE = "#1f2933", "#6b7785", "#ffffff", "#c3ccd6"
 RED, AMBER, BROWN, GREEN = "#c81e1e", "#e0a030", "#8a5a00", "#15803d"
+EVIDENCE = "#fdecec"  # the paper of a row that proves a violation
 HALO: dict[str, Any] = {  # keeps words legible where an arrow passes behind them
     "stroke": PAPER, "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"
 }  # fmt: skip
@@ -32,7 +34,7 @@ PILLS = {  # paper and ink of each state
 
 
 def draw(
-    trace: Trace, events: Sequence[Event], heading: str = "", notes: Mapping[int, str] | None = None
+    trace: Trace, events: Sequence[Event], heading: str, notes: Mapping[int, str] | None = None
 ) -> str:
     """These events as an SVG document. `notes` says what is wrong with an event, by its index."""
     return _Diagram(trace, events, notes or {}).svg(heading)
@@ -54,9 +56,10 @@ class _Diagram:
         self.bottom = bottom + ROW
         self.times = [event.time_ns for event in events]
         self.last = lanes[-1] if lanes else ""
-        words = [f"{event.text}{notes.get(event.index, '')}" for event in events if event.lane == self.last]
-        letters = min(LAST_ROOM, max(map(len, [*words, *notes.values()]), default=0)) + 4
-        self.width = max(left + LANE * (len(lanes) - 1) + round(max(letters * LETTER, LANE / 2)), 620)
+        beside = [len(cut(event.text, LAST_ROOM)) + len(notes.get(event.index, "")) for event in events
+                  if event.lane == self.last]  # fmt: skip
+        right = max(LANE / 2, max(beside, default=0) * LETTER + 56)
+        self.width = max(left + LANE * (len(lanes) - 1) + round(right), 620)
         self.parts: list[str] = []
         self.id = hashlib.sha256(repr((trace.title, events)).encode()).hexdigest()[:8]
 
@@ -70,11 +73,11 @@ class _Diagram:
         )  # fmt: skip
         return element(
             "svg",
-            element("title", text(f"{heading or 'What happened'} · {self.trace.title}")),
+            element("title", text(f"{heading} · {self.trace.title}")),
             element("desc", text(f"A space-time diagram of {len(self.events)} events: time runs down.")),
             element("defs", arrowhead),
             element("rect", width=self.width, height=height, fill=PAPER),
-            label(16, 26, heading or "What happened", font_size=15, font_weight="bold"),
+            label(16, 26, cut(heading, int(self.width / 9.6)), font_size=15, font_weight="bold"),
             label(16, 44, self.trace.title, fill=FAINT),
             *self.parts,
             xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {self.width} {height}", width=self.width,
@@ -91,7 +94,7 @@ class _Diagram:
         for event, pause in zip(self.events, self.pauses, strict=True):
             y = self.y[event.index]
             if event.index in self.notes:
-                self.add("rect", x=0, y=y - ROW / 2, width=self.width, height=ROW, fill="#fdecec")
+                self.add("rect", x=0, y=y - ROW / 2, width=self.width, height=ROW, fill=EVIDENCE)
             if pause:
                 wait = f"⋯ +{pause / 1e6:.0f} ms"
                 middle = y - ROW / 2 - GAP / 2 + 4
@@ -177,10 +180,12 @@ class _Diagram:
     def words(self, event: Event, x: float, y: float, side: int, **look: Any) -> None:
         said = cut(event.text, LAST_ROOM if event.lane == self.last else ROOM)
         anchor = "start" if side > 0 else "end"
-        self.parts.append(label(x, y + 4, said, whole=self.story(event), text_anchor=anchor, **HALO, **look))
+        paper = EVIDENCE if event.index in self.notes else PAPER
+        look = {**HALO, "stroke": paper, "text_anchor": anchor, **look}
+        self.parts.append(label(x, y + 4, said, whole=self.story(event), **look))
         if note := self.notes.get(event.index, ""):
             self.add("path", d=f"M{self.width - 14},{y - 5} l-9,5 l9,5 z", fill=RED)
-            self.parts.append(label(self.width - 28, y + 4, note, text_anchor="end", fill=RED, **HALO))
+            self.parts.append(label(self.width - 28, y + 4, note, text_anchor="end", fill=RED))
 
     def legend(self) -> None:
         fates = {message.fate for message in self.trace.messages if message.source in self.y}
@@ -263,7 +268,7 @@ def label(x: float, y: float, words: str, whole: str = "", **look: Any) -> str:
 
 
 def text(words: str) -> str:
-    return escape(visible(words))
+    return escape(cut(words, WORDS_MAX))
 
 
 def element(name: str, *content: str, **attributes: Any) -> str:

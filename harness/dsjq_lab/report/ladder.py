@@ -1,10 +1,10 @@
 """The space-time diagram once more, in plain ASCII, for terminals and logs: a line an end of a message.
 
-      ms         producer 1         broker          worker 1
-   210.5    SUBMIT j3 |----------------->|                  |
-   210.8     JOB_ID 3 |<-----------------| j3 PENDING       |
-   230.4              |                  |<-----------------| RESERVE
-   230.6              |     j3 IN_FLIGHT |----------------->| JOB 3 attempt 1
+      ms            producer 1           broker            worker 1
+   210.5       SUBMIT j3 |----------------->|                  |
+   210.8        JOB_ID 3 |<-----------------| j3 PENDING       |
+   230.4                 |                  |<-----------------| RESERVE
+   230.6                 |     j3 IN_FLIGHT |----------------->| JOB 3 attempt 1
 
 The line of a lane is `|`, of a dead process `:`, of a hanging one `!`. A message that was lost ends in `x`,
 and in `?` if nobody knows. Words stand where the SVG has them (diagram.py).
@@ -33,7 +33,7 @@ class _Ladder:
         shown = {event.lane for event in events}
         lanes = [lane for lane in trace.lanes if lane in shown]
         self.last = lanes[-1] if lanes else ""
-        left = GUTTER + (ROOM - 2 if lanes and on_the_left(lanes[0]) else 2)
+        left = GUTTER + (ROOM + 1 if lanes and on_the_left(lanes[0]) else 2)
         self.column = {lane: left + LANE * number for number, lane in enumerate(lanes)}
         self.sent = {message.source: message for message in trace.messages}
         self.heard = {message.target: message for message in trace.messages if message.target is not None}
@@ -45,11 +45,12 @@ class _Ladder:
             put(head, column - len(cut(lane, ROOM)) // 2, cut(lane, ROOM), 1)
         yield "".join(head).rstrip()
         served: Event | None = None  # its answer comes next, and tells of both
-        for event, pause in zip(self.events, gaps(self.events), strict=True):
+        following = [*self.events[1:], None]
+        for event, later, pause in zip(self.events, following, gaps(self.events), strict=True):
             if pause:
                 yield f"{f'+{pause / 1e6:.0f} ms':>{GUTTER - 1}}"
             answer = self.sent.get(event.index)
-            if event.kind == "serve" and answer and answer.fate == DELIVERED and not served:
+            if event.kind == "serve" and answer and later and answer.target == later.index:
                 served = event
                 continue
             yield self.line(event, served)
@@ -67,7 +68,7 @@ class _Ladder:
         side = -1 if on_the_left(event.lane) else 1
         here = self.column[event.lane]
         message = self.heard.get(event.index) if event.kind == "hear" else self.sent.get(event.index)
-        if message:
+        if message and (event.kind != "serve" or message.fate != DELIVERED):
             self.arrow(line, message)
         line[here] = POINTS.get(event.kind, line[here])
         state = served or event

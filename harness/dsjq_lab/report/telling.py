@@ -200,13 +200,15 @@ class _Telling:
         return job is not None and bool(job.deliveries or job.nonce in self.model.dead)
 
     def latest_ns(self, invoke: Op, end: Op | None, jobs: tuple[str, ...]) -> int:
-        """The last moment at which it can have been done, as far as the next delivery of the job tells."""
-        times = [end.time_ns] if end and heard_reply(end) else []
+        """The last moment at which it can have been done: before the answer, the end of the connection, the
+        death of the broker that was asked, and the next delivery of the job."""
+        times = [self.model.death_ns(self.model.life(invoke.time_ns)) - 1, self.last_ns]
+        if end and (heard_reply(end) or end.error in ("eof", "reset")):
+            times.append(end.time_ns)
         if jobs and invoke.f in ("submit", "fail", "kick"):
             deliveries = self.model.jobs[jobs[0]].deliveries if jobs[0] in self.model.jobs else []
-            later = (d.returned_ns - 1 for d in deliveries if d.returned_ns > invoke.time_ns)
-            times.append(min(later, default=self.last_ns))
-        return max(invoke.time_ns, min(times, default=self.last_ns))
+            times += [d.returned_ns - 1 for d in deliveries if d.returned_ns > invoke.time_ns]
+        return max(invoke.time_ns, int(min(times)))
 
     def outcome(self, invoke: Op, end: Op | None, jobs: tuple[str, ...]) -> str:
         """What the job became by it, as a client can know."""

@@ -128,19 +128,14 @@ class Trace:
         return slice
 
     def causes(self, effects: Sequence[Event]) -> list[Event]:
-        """What led to these events, as far as their own jobs are concerned, and the events themselves.
+        """What led to these events, as far as their own jobs are concerned: whole calls, and the faults.
 
         Lamport's past alone would be too much of a slice: by way of the broker it holds nearly everything.
         """
-        jobs = {job for event in effects for job in event.jobs}
-        calls = {event.call for event in effects if event.call is not None}
-        return [
-            event
-            for event in self.of_jobs(jobs)
-            if event in effects
-            or event.call in calls
-            or any(self.happened_before(event, effect) for effect in effects)
-        ]
+        life = self.of_jobs({job for event in effects for job in event.jobs})
+        past = [e for e in life if e in effects or any(self.happened_before(e, effect) for effect in effects)]
+        calls = {event.call for event in past if event.call is not None}
+        return [event for event in life if event in past or event.call in calls]
 
     def around(self, event: Event, count: int) -> list[Event]:
         """The events that surround it in time, as many."""

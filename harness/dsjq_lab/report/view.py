@@ -47,7 +47,7 @@ def of_verdict(verdict: Verdict, trace: Trace) -> View:
     answered = {event.call for event in evidence if event.kind == "hear"}
     notes = {event.index: "" for event in evidence if event.kind != "ask" or event.index not in answered}
     if evidence:
-        notes[evidence[-1].index] = WRONG[verdict.invariant]
+        notes[evidence[-1].index] = WRONG.get(verdict.invariant, "")
     return View(f"{verdict.invariant} violated: {verdict.summary}", abridged(causes, evidence, SHOWN), notes)
 
 
