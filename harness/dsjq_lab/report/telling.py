@@ -204,10 +204,10 @@ class _Telling:
         death of the broker that was asked, and the next delivery of the job."""
         times = [self.model.death_ns(self.model.life(invoke.time_ns)) - 1, self.last_ns]
         if end and (heard_reply(end) or end.error in ("eof", "reset")):
-            times.append(end.time_ns)
+            times.append(end.time_ns - 1)
         if jobs and invoke.f in ("submit", "fail", "kick"):
             deliveries = self.model.jobs[jobs[0]].deliveries if jobs[0] in self.model.jobs else []
-            times += [d.returned_ns - 1 for d in deliveries if d.returned_ns > invoke.time_ns]
+            times += [d.returned_ns - 2 for d in deliveries if d.returned_ns > invoke.time_ns]
         return max(invoke.time_ns, int(min(times)))
 
     def outcome(self, invoke: Op, end: Op | None, jobs: tuple[str, ...]) -> str:
