@@ -9,17 +9,15 @@ picture came from the system under study: it is spelled out, cut to its place, a
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from dsjq_lab.report.plain import visible
+from dsjq_lab.report.markup import cut, element, text
 from dsjq_lab.report.trace import LOST, UNKNOWN, Band, Event, Message, Trace, gaps
 
 ROW, GAP, LANE, GUTTER, TOP = 24, 20, 172, 96, 96  # px
 LETTER = 6.3  # px, on average at the size of FONT
 ROOM = int((LANE - 18) / LETTER)  # letters beside a lane
 LAST_ROOM = 48  # letters beside the last one
-WORDS_MAX = 300  # letters at most, also where a pointer asks for all of them
 FONT = {"font-family": "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif", "font-size": 11}
 INK, FAINT, PAPER, LINE = "#1f2933", "#6b7785", "#ffffff", "#c3ccd6"
 RED, AMBER, BROWN, GREEN = "#c81e1e", "#e0a030", "#8a5a00", "#15803d"
@@ -249,13 +247,6 @@ def on_the_left(lane: str) -> bool:
     return lane.startswith("producer")
 
 
-def cut(words: str, room: int) -> str:
-    words = visible(words)
-    if len(words) > room and words.startswith("ERROR "):
-        words = " ".join(words.split(" ")[:2])  # the code, and not its explanation
-    return words if len(words) <= room else words[: room - 1] + "…"
-
-
 def cross(x: float, y: float, ink: str, size: int) -> str:
     d = f"M{x - size},{y - size} l{2 * size},{2 * size} M{x - size},{y + size} l{2 * size},{-2 * size}"
     return element("path", d=d, stroke=ink, stroke_width=2.4, stroke_linecap="round", fill="none")
@@ -265,18 +256,3 @@ def label(x: float, y: float, words: str, whole: str = "", **look: Any) -> str:
     """Words, and what a pointer that rests on them shows."""
     title = [element("title", text(whole))] if whole else []
     return element("text", *title, text(words), x=x, y=y, **{"fill": INK, **look})
-
-
-def text(words: str) -> str:
-    return escape(cut(words, WORDS_MAX))
-
-
-def element(name: str, *content: str, **attributes: Any) -> str:
-    """Content is SVG already; attributes are not, and their names have _ for -."""
-    pairs = ((key.replace("_", "-"), escape(number(value))) for key, value in attributes.items())
-    said = "".join(f' {key}="{value}"' for key, value in pairs)
-    return f"<{name}{said}>{''.join(content)}</{name}>\n" if content else f"<{name}{said}/>\n"
-
-
-def number(value: Any) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)

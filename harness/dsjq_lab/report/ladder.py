@@ -12,7 +12,8 @@ and in `?` if nobody knows. Words stand where the SVG has them (diagram.py).
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dsjq_lab.report.diagram import cut, on_the_left
+from dsjq_lab.report.diagram import on_the_left
+from dsjq_lab.report.markup import cut
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.trace import DELIVERED, LOST, Event, Message, Trace, gaps
 
