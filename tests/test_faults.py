@@ -72,7 +72,7 @@ def test_a_worker_that_hangs_at_no_gate_is_struck_at_its_next_handler(play):
 
 
 def test_a_throttled_worker_goes_on_slowly(play):
-    ops = play("[{throttle: worker 1, to: 30%, at: 0s, for: 1s}]", jobs=60, rate="40/s",
+    ops = play("[{throttle: that worker, to: 30%, when: {acked: 2}, for: 1s}]", jobs=60, rate="40/s",
                workers={"count": 1, "work_time": "0s"})
     begin, _, end = phases(ops, "throttle")
     moments = [op.time_ns for op in between(only(ops, process="worker 1"), begin, end)]

@@ -104,8 +104,8 @@ def test_a_job_that_a_black_box_loses_is_not_waited_for_longer_than_it_may_owe_i
 
 def test_a_broker_that_dies_by_itself_ends_the_run(tmp_path):
     broker = tmp_path / "broker.py"
-    broker.write_text(FOUR_COMMANDS.replace("jobs.append(rest)", "len(jobs) == 4 and os._exit(7)\n"
-                                            "            jobs.append(rest)").replace("import", "import os,", 1))
+    enough = "jobs.append(rest) if len(jobs) < 4 else os._exit(7)"
+    broker.write_text("import os\n" + FOUR_COMMANDS.replace("jobs.append(rest)", enough))
     ops = ops_of(runs.play(scenario(tmp_path, "", finish_within="20s"), broker=Dsjq(broker)))
     assert ending(ops)["why"] == "the broker ended by itself, status 7"
     assert ops[-1].time_ns - ops[0].time_ns < 10e9
