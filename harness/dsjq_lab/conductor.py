@@ -149,7 +149,7 @@ class Conductor:
             case Op():
                 member.observe(event)
                 self.tally.add(event)
-                if event.f == "submit" and event.type == "ok":
+                if event.f in ("submit", "kick") and event.type == "ok":
                     self.calm_ns = max(self.calm_ns, event.time_ns)
             case Gate():
                 self.pass_gate(member, event)
@@ -405,6 +405,7 @@ class Conductor:
             "drained": not obstacle,
             "why": "; ".join(filter(None, [obstacle, *self.mishaps])),
             "healthy": not self.mishaps,
+            "decided": bool(self.broker_lost),
             "epsilon_ns": self.world.lateness_ns,
         })  # fmt: skip
         self.on_progress(self.snapshot())
