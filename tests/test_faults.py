@@ -183,3 +183,11 @@ def test_gates_are_answered_while_the_broker_starts(tmp_path, play):
     _, struck, end = phases(ops, "kill")
     assert end.time_ns - struck.time_ns > 1000 * MS
     assert len(only(between(ops, struck, end), f="ack", type="invoke")) == 2
+
+
+def test_an_exact_fault_takes_the_next_occasion_if_its_victim_is_struck_already(play):
+    ops = play("[{when: {delivered: 2}, pause: that worker, for: 300ms}, "
+               "{when: {delivered: 2}, kill: that worker, restart_after: 0s}]")
+    pause, *_ = phases(ops, "pause")
+    kill, *_ = phases(ops, "kill")
+    assert kill.value["exact"] and kill.value["victim"] != pause.value["victim"]
