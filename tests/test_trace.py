@@ -1,31 +1,45 @@
-"""What a broker records of itself is told in the history, but for the line that it did not live to finish."""
+"""The broker's trace: one line of JSON for each record that it applied."""
+import json
+import time
+from pathlib import Path
+
 import pytest
+from test_server import Wire, serving_process
 
-from dsjq_lab import trace
-from dsjq_lab.errors import LabError
-
-
-def test_lives_are_counted_and_a_torn_last_line_is_dropped(tmp_path):
-    path = tmp_path / "broker.trace"
-    path.write_text('{"time_ns": 1, "start": true}\n'
-                    '{"time_ns": 2, "record": "Delivered", "job": 3, "token": "1.1"}\n'
-                    '{"time_ns": 4, "start": true}\n{"time_ns": 5, "rec')
-    ops = list(trace.read(path))
-    assert [(op["time_ns"], op["f"], op["value"]) for op in ops] == [
-        (1, "start", {"incarnation": 1}),
-        (2, "record", {"record": "Delivered", "job": 3, "token": "1.1"}),
-        (4, "start", {"incarnation": 2}),
-    ]
-    assert {(op["process"], op["type"]) for op in ops} == {("broker", "info")}
+from dsjq.extensions.trace import Traced
+from dsjq.messages import Acked, Submitted
+from dsjq.store import MemoryStore, StorageFull
 
 
-def test_a_broker_without_a_trace_has_none(tmp_path):
-    assert list(trace.read(tmp_path / "broker.trace")) == []
+def test_serve_traces_what_it_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("DSJQ_TRACE", str(trace))
+    before_ns = time.monotonic_ns()
+    for _ in range(2):
+        with serving_process() as (_, address), Wire(address) as wire:
+            assert wire.ask("SUBMIT hidden") == "JOB_ID 1"
+            assert wire.ask("REQUEST") == "JOB 1 hidden"
+            assert wire.ask("ACK 1") == "OK"
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [line.get("record") for line in lines] == 2 * [None, "Submitted", "Delivered", "Acked"]
+    assert lines[0]["start"] is True and lines[2]["token"] == "1.1" and lines[3]["job"] == 1
+    times_ns = [before_ns, *(line["time_ns"] for line in lines), time.monotonic_ns()]
+    assert times_ns == sorted(times_ns)
+    assert "hidden" not in trace.read_text()
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"record": "Delivered"}'])
-def test_what_is_no_trace_is_told_by_its_line(tmp_path, line):
-    path = tmp_path / "broker.trace"
-    path.write_text('{"time_ns": 1, "start": true}\n' + line + "\n")
-    with pytest.raises(LabError, match=r"broker\.trace:2"):
-        list(trace.read(path))
+def test_what_was_refused_is_not_traced(tmp_path: Path) -> None:
+    class Full(MemoryStore):
+        def append(self, records: object) -> int:
+            raise StorageFull("no room")
+
+    trace = tmp_path / "trace"
+    with pytest.raises(StorageFull):
+        Traced(Full(), str(trace)).append([Submitted(1, b"x")])
+    assert len(trace.read_text().splitlines()) == 1
+
+
+def test_a_batch_is_several_lines(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    Traced(MemoryStore(), str(trace)).append([Acked(1), Acked(2)])
+    assert [json.loads(line).get("job") for line in trace.read_text().splitlines()] == [None, 1, 2]

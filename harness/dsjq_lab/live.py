@@ -23,7 +23,7 @@ from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
-from dsjq_lab.processes import POLL_INTERVAL_S, NotReady, Process, Processes, wait_until
+from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
@@ -55,6 +55,7 @@ class LiveWorld:
         self.place = Place(
             "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
         )
+        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen
@@ -78,7 +79,7 @@ class LiveWorld:
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
             self.running[name] = self.processes.spawn(name, argv, env=env)
-            self.ready_by_s = time.monotonic() + READY_TIMEOUT_S
+            self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
         ours, theirs = socket.socketpair()
@@ -129,7 +130,7 @@ class LiveWorld:
         if not self.processes.listens(broker, self.place.port):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
                 return
-            problem = NotReady(broker, self.place.port, READY_TIMEOUT_S)
+            problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)
         self.ready_by_s = None
         self.events.append(Ready("broker", problem))
 
