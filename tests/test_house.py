@@ -17,7 +17,7 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
     "messages": 0, "lifecycle": 1, "text": 2, "store": 2, "broker": 3, "server": 4, "client": 4,
     "workers": 5, "__init__": 6, "cli": 6, "__main__": 7,
 }
-JUDGE = ["history", "model", "verdict", "checkers"]
+JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
 
 EMPTY_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,

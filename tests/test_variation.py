@@ -15,7 +15,7 @@ SCENARIO = """\
 scenario: 1
 title: A test
 story: A test.
-broker: {ack_timeout: 400ms}
+broker: {ack_timeout: 2s}
 load: {jobs: 9}
 workers: {count: 2, work_time: 10ms}
 faults: [{when: {delivered: 1}, pause: that worker, for: 1s}]
@@ -45,7 +45,7 @@ def test_the_header_keeps_it_and_every_later_reading_applies_it(story, capsys):
     assert "Jobs       2 submitted" in out
     header = read_history(story.parent / "runs" / "latest" / "history.jsonl").header
     assert header.options == {"set": ["load.jobs=2"], "without_faults": True, "time_scale": 0.5}
-    assert (header.ack_timeout_ns, header.finish_within_ns) == (200_000_000, 5_000_000_000)
+    assert (header.ack_timeout_ns, header.finish_within_ns) == (1_000_000_000, 5_000_000_000)
     assert header.tolerance_ns == 500_000_000
     code, out = lab(capsys, "judge", "latest", "--json")
     assert (code, json.loads(out)["options"]) == (0, header.options)

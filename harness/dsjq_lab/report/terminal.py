@@ -13,10 +13,11 @@ from typing import TextIO
 
 from dsjq_lab import library
 from dsjq_lab.checkers import CHECKERS
-from dsjq_lab.model import Model, Strike
+from dsjq_lab.model import Model
 from dsjq_lab.report.explain import explain
 from dsjq_lab.report.plain import visible
 from dsjq_lab.results import Result, Ruling
+from dsjq_lab.seen import Strike
 from dsjq_lab.vacuity import planned, struck
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
