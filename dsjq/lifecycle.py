@@ -35,13 +35,14 @@ LISTED = 80  # letters of each payload that a listing shows, lest a page of long
 class Job:
     """One job. `due` is when its lease ends (IN_FLIGHT) or its retry begins (FAILED)."""
 
-    __slots__ = ("attempts", "due", "holder", "id", "limit", "payload", "state", "token")
+    __slots__ = ("attempts", "due", "holder", "id", "limit", "payload", "position", "state", "token")
 
     def __init__(self, id: int, payload: bytes, limit: int):
         self.id, self.payload, self.limit = id, payload, limit
         self.state: str | None = None
         self.attempts = 0  # deliveries so far
         self.holder, self.token, self.due = 0, "", 0.0
+        self.position = 0  # the broker's: what must be safe before anybody is told of this job
 
 
 class Queue:
