@@ -16,6 +16,7 @@ DSJQ_BUDGET = 3500
 FLOORS = {  # each module of dsjq imports only from floors below its own, or beside it where listed
     "messages": 0, "lifecycle": 1, "text": 2, "store": 2, "broker": 3, "server": 4, "client": 4,
     "workers": 5, "__init__": 6, "cli": 6, "__main__": 7,
+    "snapshot": 2, "scheduling": 2,
 }
 JUDGE = ["history", "model", "verdict", "checkers"]
 CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
