@@ -39,10 +39,10 @@ LISTED = 80  # letters of each payload that a listing shows, lest a page of long
 
 
 class Job:
-    """One job. `until`: when it matures (DELAYED), its lease ends (IN_FLIGHT), its retry begins (FAILED)."""
+    """One job. `due`: when its delay or its lease ends (DELAYED, IN_FLIGHT), or its retry begins (FAILED)."""
 
-    __slots__ = ("attempts", "free", "holder", "id", "key", "lease_s", "max_attempts", "payload", "priority",
-                 "state", "token", "until")
+    __slots__ = ("attempts", "due", "free", "holder", "id", "key", "lease_s", "max_attempts", "payload",
+                 "position", "priority", "state", "token")
 
     def __init__(self, terms: m.Submitted):
         self.id, self.payload, self.priority, self.key = terms.job, terms.payload, terms.priority, terms.key
@@ -50,7 +50,8 @@ class Job:
         self.state: str | None = None
         self.attempts = 0  # deliveries so far
         self.free = 0  # of these, how many do not count: released, or before a kick
-        self.holder, self.token, self.until = 0, "", 0.0
+        self.holder, self.token, self.due = 0, "", 0.0
+        self.position = 0  # the broker's: what must be safe before anybody is told of this job
 
 
 class Queue:
@@ -63,7 +64,7 @@ class Queue:
         self.finished: OrderedDict[int, Job] = OrderedDict()  # the last REMEMBERED of DONE
         self.keys: dict[str, Job] = {}  # of both: a key is known as long as its job is
         self.pending: dict[int, list[int]] = {}  # priority -> heap of ids: who comes back keeps its place
-        self.timers: list[tuple[float, int]] = []  # heap of (until, id)
+        self.timers: list[tuple[float, int]] = []  # heap of (due, id)
         self.held: dict[int, set[int]] = {}  # holder -> ids of its leases
         self.counts = dict.fromkeys(STATES, 0)
         self.submitted = self.deliveries = self.requeued = 0
@@ -89,8 +90,8 @@ def _submit(queue: Queue, command: m.Submit, holder: int, now: float) -> Decisio
             return m.JobId(known.id), []  # submitted again, perhaps by one who never saw the answer
         return m.Error("KEY_CONFLICT", f"{command.key!r} is job {known.id}, with another payload"), []
     id, max_attempts = queue.submitted + 1, 0 if command.retries is None else command.retries + 1
-    kind, until = (m.Delayed, now + command.delay_s) if command.delay_s else (m.Submitted, 0.0)
-    return m.JobId(id), [kind(id, command.payload, until, command.priority, command.lease_s, max_attempts,
+    kind, start_at = (m.Delayed, now + command.delay_s) if command.delay_s else (m.Submitted, 0.0)
+    return m.JobId(id), [kind(id, command.payload, start_at, command.priority, command.lease_s, max_attempts,
                               command.key)]
 
 
@@ -232,8 +233,12 @@ def apply(queue: Queue, record: m.Record) -> None:
         job.holder, job.token = record.holder, record.token
         queue.held.setdefault(record.holder, set()).add(job.id)
         _tidy_pending(queue, job.priority)
-    if isinstance(record, m.Timed):
-        _set_timer(queue, job, record.until)
+    if isinstance(record, m.Delivered | m.Touched):
+        _set_timer(queue, job, record.deadline)
+    elif isinstance(record, m.Delayed):
+        _set_timer(queue, job, record.start_at)
+    elif isinstance(record, m.Failed):
+        _set_timer(queue, job, record.retry_at)
     elif isinstance(record, m.Requeued):
         queue.requeued += 1
     elif isinstance(record, m.Released):
@@ -261,17 +266,17 @@ def _tidy_pending(queue: Queue, priority: int) -> None:
         queue.pending.pop(priority, None)
 
 
-def _set_timer(queue: Queue, job: Job, until: float) -> None:
-    job.until = until
-    heapq.heappush(queue.timers, (until, job.id))
+def _set_timer(queue: Queue, job: Job, moment: float) -> None:
+    job.due = moment
+    heapq.heappush(queue.timers, (moment, job.id))
     if len(queue.timers) > 2 * len(queue.jobs) + 64:  # one old lease on top must not pile up the rest
         queue.timers[:] = [timer for timer in queue.timers if _ticking(queue, *timer)]
         heapq.heapify(queue.timers)
 
 
-def _ticking(queue: Queue, until: float, id: int) -> bool:
+def _ticking(queue: Queue, moment: float, id: int) -> bool:
     job = queue.jobs.get(id)
-    return job is not None and job.state in TIMED and job.until == until
+    return job is not None and job.state in TIMED and job.due == moment
 
 
 def _drop_stale(heap: list[Any], live: Callable[[Any], bool]) -> None:

@@ -127,7 +127,7 @@ Reply = Ok | Pong | JobId | Empty | Reserved | Report | Error
 class Submitted(NamedTuple):
     job: int
     payload: bytes
-    until: float = 0.0
+    start_at: float = 0.0
     priority: int = 0
     lease_s: float = 0.0  # here and below, 0: as the broker has it when it matters
     max_attempts: int = 0
@@ -135,7 +135,7 @@ class Submitted(NamedTuple):
 
 
 class Delayed(Submitted):
-    """Submitted, but nobody gets it before `until`."""
+    """Submitted, but nobody gets it before `start_at`."""
 
 
 class Matured(NamedTuple):
@@ -146,13 +146,13 @@ class Delivered(NamedTuple):
     job: int
     holder: int
     token: str
-    until: float  # so long lasts the state that a record leads to, if nothing else happens
+    deadline: float
     attempt: int = 1
 
 
 class Touched(NamedTuple):
     job: int
-    until: float
+    deadline: float
 
 
 class Acked(NamedTuple):
@@ -161,7 +161,7 @@ class Acked(NamedTuple):
 
 class Failed(NamedTuple):
     job: int
-    until: float
+    retry_at: float
 
 
 class Retried(NamedTuple):
@@ -190,4 +190,3 @@ Record = (
     Submitted | Delayed | Matured | Delivered | Touched | Acked | Failed | Retried | Requeued | Released
     | Died | Kicked
 )
-Timed = Delayed | Delivered | Touched | Failed  # the state that it leads to lasts `until` then

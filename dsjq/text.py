@@ -12,7 +12,7 @@ from . import messages as m
 from .lifecycle import STATES
 
 LINE_MAX = 64 * 1024  # bytes, its LF not counted
-DAY_S = 86400.0
+DAY_S = 86400
 
 
 class BadLine(Exception):
@@ -51,7 +51,8 @@ def decode_command(line: bytes) -> m.Command:
     if decode is None:
         raise BadLine("UNKNOWN_COMMAND", f"{verb[:32]!r}; known: {' '.join(map(bytes.decode, COMMANDS))}")
     try:
-        rest.decode()
+        if "\r" in rest.decode():
+            raise ValueError("a line holds no CR but before its LF")
         return decode(rest)
     except UnicodeDecodeError:
         raise BadLine("NOT_UTF8", "a line is UTF-8 text") from None
@@ -65,13 +66,7 @@ def _put(rest: bytes) -> m.Command:
         raise ValueError("takes options, then ` -- ` and the payload")
     options = _options(words, delay_s=_number(float, 0, 365 * DAY_S), priority=_number(int, -9, 9),
                        lease_s=_number(float, 0, DAY_S), retries=_number(int, 0, 1000), key=str)
-    return m.Submit(_payload(payload), **options)
-
-
-def _payload(rest: bytes) -> bytes:
-    if b"\r" in rest:
-        raise ValueError("a payload in a line holds no CR")
-    return rest
+    return m.Submit(payload, **options)
 
 
 def _alone(command: m.Command) -> Callable[[bytes], m.Command]:
@@ -133,7 +128,7 @@ def _hello(rest: bytes) -> m.Command:
 
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
-    b"SUBMIT": lambda rest: m.Submit(_payload(rest)),
+    b"SUBMIT": m.Submit,
     b"REQUEST": _alone(m.Reserve(short=True)),
     b"ACK": _lease(m.Ack),
     b"FAIL": _lease(m.Fail),

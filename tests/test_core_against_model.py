@@ -114,7 +114,7 @@ def new_queue() -> Queue:
 
 def visible(queue: Queue) -> Any:
     """All that a client can find out, now or later, and who holds what."""
-    described = [{slot: getattr(job, slot) for slot in job.__slots__ if slot != "until" or job.state in TIMED}
+    described = [{slot: getattr(job, slot) for slot in job.__slots__ if slot != "due" or job.state in TIMED}
                  for job in [*queue.jobs.values(), *queue.finished.values()]]
     keys = {key: job.id for key, job in queue.keys.items()}
     return (sorted(described, key=lambda job: job["id"]), list(queue.finished), keys, queue.counts,

@@ -78,7 +78,7 @@ def test_touching_for_ever_takes_no_memory() -> None:
 
 
 def test_a_delayed_job_comes_once_and_not_early() -> None:
-    queue = queue_after(m.Delayed(1, b"x", until=30.0))
+    queue = queue_after(m.Delayed(1, b"x", start_at=30.0))
     assert due(queue, 29.99) is None
     assert do(queue, m.Reserve(), now=29.99) == m.Empty()
     assert due(queue, 30.0) == m.Matured(1)

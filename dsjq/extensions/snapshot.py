@@ -36,20 +36,20 @@ def restore(queue: Queue, record: m.Record | Totals) -> None:
 
 
 def _life(job: Job) -> Iterator[m.Record]:
-    id, kind, until = job.id, m.Submitted, 0.0
+    id, kind, start_at = job.id, m.Submitted, 0.0
     if job.state == DELAYED:
-        kind, until = m.Delayed, job.until
-    yield kind(id, job.payload, until, job.priority, job.lease_s, job.max_attempts, job.key)
+        kind, start_at = m.Delayed, job.due
+    yield kind(id, job.payload, start_at, job.priority, job.lease_s, job.max_attempts, job.key)
     if job.free:  # attempts that do not count are those before a kick
-        yield m.Delivered(id, job.holder, job.token, job.until, job.free)
+        yield m.Delivered(id, job.holder, job.token, job.due, job.free)
         yield m.Died(id, "snapshot")
         yield m.Kicked(id)
     if job.attempts > job.free:
-        yield m.Delivered(id, job.holder, job.token, job.until, job.attempts)
+        yield m.Delivered(id, job.holder, job.token, job.due, job.attempts)
         if job.state == PENDING:
             yield m.Requeued(id, "snapshot")
         elif job.state == FAILED:
-            yield m.Failed(id, job.until)
+            yield m.Failed(id, job.due)
         elif job.state == DONE:
             yield m.Acked(id)
         elif job.state == DEAD:

@@ -50,6 +50,7 @@ def play(
         ack_timeout_ns=round(played.broker.ack_timeout_s * 1e9),
         max_attempts=played.broker.max_attempts if broker.limits_attempts else None,
         finish_within_ns=round(played.finish_within_s * 1e9),
+        options={"core": True} if broker.core else {},
     )
     with LiveWorld(folder, header, played, broker) as world:
         conduct(played, world, on_progress)
