@@ -89,7 +89,8 @@ def _submit(queue: Queue, command: m.Submit, holder: int, now: float) -> Decisio
         if known.payload == command.payload:
             return m.JobId(known.id), []  # submitted again, perhaps by one who never saw the answer
         return m.Error("KEY_CONFLICT", f"{command.key!r} is job {known.id}, with another payload"), []
-    id, max_attempts = queue.submitted + 1, 0 if command.retries is None else command.retries + 1
+    id = queue.submitted + 1
+    max_attempts = 0 if command.retries is None else command.retries + 1
     kind, start_at = (m.Delayed, now + command.delay_s) if command.delay_s else (m.Submitted, 0.0)
     return m.JobId(id), [kind(id, command.payload, start_at, command.priority, command.lease_s, max_attempts,
                               command.key)]
