@@ -122,7 +122,7 @@ def visible(queue: Queue) -> Any:
 
 
 HOLDERS = st.integers(1, 3)
-IDS = st.integers(1, 6)
+IDS = st.integers(1, 4)
 TOKENS = st.none() | st.integers(1, 12).map("1.{}".format)
 PAYLOADS = st.sampled_from([b"", b"a", b"b"])
 SETTLING = st.sampled_from([m.Ack, m.Fail, m.Fail, m.Touch, m.Release])
@@ -246,6 +246,6 @@ class CoreAgainstModel(RuleBasedStateMachine):
 
 TestCoreAgainstModel = CoreAgainstModel.TestCase
 TestCoreAgainstModel.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, database=None,
+    max_examples=120, stateful_step_count=40, deadline=None, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from test_core_against_model import visible
 from test_lifecycle import do, queue_after
 from test_server import Wire, serving_process, until
 
@@ -68,6 +69,21 @@ def test_a_snapshot_of_an_hour_of_trouble_is_four_records() -> None:
         do(queue, m.Reserve())
         do(queue, m.Release(1))
     assert len(list(snapshot(queue))) == 5  # submitted, delivered, died, kicked; and the totals
+
+
+LEASED = [m.Submitted(1, b"x", 0.0, 3, 2.0, 7, "k"), m.Delivered(1, 4, "1.1", 9.0)]
+TRIED_TWICE = [*LEASED, m.Released(1), m.Delivered(1, 5, "1.2", 8.0, 2)]
+
+
+@pytest.mark.parametrize("end", [m.Touched(1, 11.0), m.Acked(1), m.Failed(1, 33.0), m.Requeued(1, "expiry"),
+                                 m.Released(1), m.Died(1, "failed")])
+@pytest.mark.parametrize("records", [LEASED, TRIED_TWICE], ids=["once", "twice"])
+def test_a_snapshot_shows_every_state_as_it_is(records: list[m.Record], end: m.Record) -> None:
+    queue, restored = queue_after(*records, end), Queue()
+    for record in snapshot(queue):
+        restore(restored, record)
+    assert visible(restored) == visible(queue)
+    assert restored.timers == queue.timers
 
 
 def test_a_restored_queue_hands_out_the_same_and_forgets_the_same() -> None:
