@@ -22,8 +22,8 @@ from dsjq_lab.report.plain import visible
 from dsjq_lab.report.telling import trace as trace_of
 from dsjq_lab.report.trace import Trace
 from dsjq_lab.report.view import View
-from dsjq_lab.results import Result
-from dsjq_lab.verdict import UNKNOWN, VIOLATED
+from dsjq_lab.results import Result, Ruling
+from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 PARTS = Path(__file__).parent / "parts"
 LOG_LINES = 200  # of each process, the last
@@ -37,7 +37,6 @@ def report(result: Result, trace: Trace, run: Path) -> str:
         heading=heading(result),
         verdicts=verdicts(result),
         explanations="".join(explanations(result)),
-        still_heading=text(shown.heading),
         still=still(trace, shown),
         pace=charts(trace, own_pace, [own_pace]),
         logs="".join(logs(run / "logs")),
@@ -95,13 +94,20 @@ def heading(result: Result) -> str:
 
 
 def verdicts(result: Result) -> str:
-    rows = (
+    """What is as it should be is folded away."""
+    quiet = [ruling for ruling in result.rulings if ruling.standing in (HOLDS, NOT_APPLICABLE)]
+    loud = [ruling for ruling in result.rulings if ruling not in quiet]
+    folded = f"<details{'' if loud else ' open'}><summary>{len(quiet)} hold, or do not apply</summary>"
+    return (rulings(loud) if loud else "") + f"{folded}{rulings(quiet)}</details>"
+
+
+def rulings(shown: Sequence[Ruling]) -> str:
+    return table(["Standing", "Invariant", "What was seen"], (
         [f"<span class='{standing.replace(' ', '-')}'>{standing}</span>",
          f"<b>{text(verdict.invariant)}</b><br><small>{text(RULES.get(verdict.invariant, ''))}</small>",
          text(verdict.summary) + (f"<br><small>{text(because)}</small>" if because else "")]
-        for verdict, standing, because in result.rulings
-    )  # fmt: skip
-    return table(["Standing", "Invariant", "What was seen"], rows)
+        for verdict, standing, because in shown
+    ))  # fmt: skip
 
 
 def explanations(result: Result) -> Iterator[str]:

@@ -6,7 +6,8 @@
 const run = JSON.parse(document.getElementById("run").textContent);
 const [INDEX, TIME, LANE, KIND, TEXT, JOBS, STATE, CALL, MEASURED, IDLE] = Array(10).keys();
 const [SOURCE, TARGET, TO, WHAT, FATE] = Array(5).keys();
-const ROW = 24, WIDTH = 172, ROOM = 25, GUTTER = 96, BUCKET = 64, SPARE = 8, JOBS_SHOWN = 200;
+const ROW = 24, GUTTER = 96, HEAD = 30, LETTER = 6.6, LANE_MIN = 120, LANE_MAX = 172;  // px
+const BUCKET = 64, SPARE = 8, JOBS_SHOWN = 200;
 const FAULTS = new Set(["fault", "hang", "heal"]);
 const SVG = "http://www.w3.org/2000/svg";
 const element = id => document.getElementById(id);
@@ -24,6 +25,7 @@ let rows = [];
 let rowOf = new Int32Array(events.length);
 let buckets = [];     // messages by the rows that they pass
 let x = [];           // by lane; undefined where nothing is shown
+let letters = 0;      // that fit beside a lane
 let related = null;   // the past and the future of what is selected
 
 function life(name) {
@@ -57,18 +59,22 @@ function choose() {
   element("all").hidden = job === null;
 }
 
+// The lanes share the room that there is, as far as their words allow.
 function place() {
   const used = new Set(rows.map(index => events[index][LANE]));
-  let left = GUTTER + WIDTH * ([...used].some(onTheLeft) ? 1 : 0.4);
-  x = run.lanes.map((_, lane) => used.has(lane) ? (left += WIDTH) - WIDTH : undefined);
-  const width = left + WIDTH;
-  const heads = make("svg", {width, height: 30});
+  const margin = [...used].some(onTheLeft) ? 1 : 0.4;
+  const fair = (box.clientWidth - GUTTER) / (used.size + margin);
+  const wide = Math.min(LANE_MAX, Math.max(LANE_MIN, fair));
+  letters = Math.floor((wide - 18) / LETTER);
+  let left = GUTTER + wide * margin;
+  x = run.lanes.map((_, lane) => used.has(lane) ? (left += wide) - wide : undefined);
+  const heads = make("svg", {width: left, height: HEAD});
   run.lanes.forEach((lane, number) => {
     if (x[number] !== undefined) heads.append(label(x[number], 20, lane, "head"));
   });
   element("lanes").replaceChildren(heads);
-  element("lanes").style.width = element("room").style.width = `${width}px`;
-  element("room").style.height = `${rows.length * ROW + 30}px`;
+  element("lanes").style.width = element("room").style.width = `${left}px`;
+  element("room").style.height = `${rows.length * ROW}px`;
 }
 
 // -- Drawing what is in sight ------------------------------------------------------------------------------
@@ -101,7 +107,7 @@ function draw() {
     for (const message of buckets[bucket] ?? [])
       if (!seen.has(message)) { seen.add(message); drawMessage(arrows, message, y); }
   drawn.append(lanes, arrows, points);
-  element("rows").style.top = `${first * ROW + 30}px`;
+  element("rows").style.top = `${first * ROW + HEAD}px`;
   element("rows").replaceChildren(drawn);
 }
 
@@ -118,13 +124,16 @@ function drawRow(row, y) {
   drawn.append(make("circle", {class: event[MEASURED] ? "dot" : "dot guess", cx: at, cy: y, r: 4}));
   if (event[KIND] === "serve") {
     const away = onTheLeft(events[event[CALL]][LANE]) ? 1 : -1;
-    if (event[STATE]) drawn.append(label(at + 11 * away, y + 4, cut(about(event), ROOM), `state ${event[STATE]}`, away));
-    else if (event[LANE] !== broker) drawn.append(label(at + 11, y + 4, cut(event[TEXT], ROOM), "words"));
+    if (event[STATE]) drawn.append(label(at + 11 * away, y + 4, cut(about(event), letters), `state ${event[STATE]}`, away));
+    else if (event[LANE] !== broker) drawn.append(label(at + 11, y + 4, cut(event[TEXT], letters), "words"));
   } else {
     const words = event[STATE] ? `${about(event)}  ${event[TEXT]}` : event[TEXT];
-    drawn.append(label(at + 11 * side, y + 4, cut(words, ROOM), "words", side));
+    drawn.append(label(at + 11 * side, y + 4, cut(words, letters), "words", side));
   }
-  if (note) drawn.append(label(element("room").clientWidth - 12, y + 4, `${note} ◀`, "note", -1));
+  if (note) {  // where the row is empty
+    const width = element("room").clientWidth;
+    drawn.append(at > width / 2 ? label(GUTTER, y + 4, `▶ ${note}`, "note") : label(width - 12, y + 4, `${note} ◀`, "note", -1));
+  }
   return drawn;
 }
 
@@ -210,7 +219,7 @@ function only(name) {
 }
 
 function show(row) {
-  const top = row * ROW, room = box.clientHeight - 30 - 2 * ROW;
+  const top = row * ROW, room = box.clientHeight - HEAD - 2 * ROW;
   if (top < box.scrollTop + ROW) box.scrollTop = top - ROW;
   else if (top > box.scrollTop + room) box.scrollTop = top - room;
 }
@@ -247,7 +256,7 @@ box.addEventListener("dblclick", () => KEYS.Enter());
 search.addEventListener("input", () => { box.scrollTop = 0; choose(); listJobs(); });
 idle.addEventListener("change", choose);
 element("all").addEventListener("click", () => { job = null; choose(); });
-addEventListener("resize", draw);
+addEventListener("resize", () => { place(); draw(); });
 
 // -- The table of jobs -------------------------------------------------------------------------------------
 
