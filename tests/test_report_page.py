@@ -1,5 +1,4 @@
-"""report.html, opened in a real browser: what it shows, how it is used, how fast it opens, and what it withstands.
-"""
+"""report.html in a real browser: what it shows, how it is used, how fast it opens, and what it withstands."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def report(tmp_path: Path) -> Any:
 def test_a_report_tells_the_story_the_verdicts_and_what_was_wrong(tab, report):
     tab.open(report(zombie_ack(), log="listening on 4730"))
     said = tab.value("document.body.innerText")
-    for words in ("Told <b>boldly</b>.", "FAIL", "no_stale_ack", "What happened to job a", "hold, or do not apply"):
+    for words in ("Told <b>boldly</b>.", "FAIL", "no_stale_ack", "What happened to job a", "hold, or do not"):
         assert words in said
     assert "listening on 4730" in tab.value("document.body.textContent")
     assert tab.value("document.querySelectorAll('.chart .band').length") == 2
@@ -109,7 +108,8 @@ def test_a_click_shows_what_led_there_and_fades_what_is_concurrent(tab, report):
     told.submit("b", at=(1, 8), process="producer 2")
     told.end()
     tab.open(report(told))
-    tab.value("document.querySelector('[data-event=\"0\"] rect').dispatchEvent(new Event('click', {bubbles: true}))")
+    row = "document.querySelector('[data-event=\"0\"] rect')"
+    tab.value(f"{row}.dispatchEvent(new Event('click', {{bubbles: true}}))")
     faded = tab.value("[...document.querySelectorAll('#rows .row.aside')].map(row => row.dataset.event)")
     assert faded == ["1", "2", "3"]  # b was asked, served and answered before anybody knew of a
     assert "3 are concurrent" in tab.value(SELECTED)
@@ -129,15 +129,17 @@ def test_the_search_finds_events_and_jobs(tab, report):
 def test_fifty_thousand_events_open_within_two_seconds(tab, report):
     path = report(crowd(5600))
     assert path.read_text().count('"serve"') * 3 >= 50_000
-    tab.open(path)
-    opened_ms = min(int(tab.value("document.documentElement.dataset.ready")) for _ in range(3) if not tab.open(path))
-    assert opened_ms < 2000
+    opened_ms = []
+    for _ in range(3):  # the machine may be busy with other tests
+        tab.open(path)
+        opened_ms.append(int(tab.value("document.documentElement.dataset.ready")))
+    assert min(opened_ms) < 2000
     tab.value("document.querySelector('#diagram').focus()")
     tab.press("End")
     assert "back" in tab.value(SELECTED)
     assert tab.value("document.querySelectorAll('#rows .row').length") < 100
-    took_ms = tab.value("(() => { const start = performance.now(); only('j5000'); return performance.now() - start })()")
-    assert took_ms < 1000
+    tab.value("const start = performance.now(); only('j5000')")
+    assert tab.value("performance.now() - start") < 1000
     assert "SUBMIT j5000" in tab.value(WORDS)
 
 
@@ -195,11 +197,19 @@ def test_two_runs_stand_side_by_side(tab, tmp_path):
     path.write_text(page.comparison(runs), encoding="utf-8")
     tab.open(path)
     assert not tab.errors
-    cells = tab.value("[...document.querySelectorAll('tr')].map(row => [...row.cells].map(cell => cell.textContent))")
-    assert ["outcome", "fail", "fail"] in cells or ["outcome", "fail", "unknown"] in cells
+    cells = tab.value(texts("tr", "td"))
     assert ["no_stale_ack", "violated", "holds"] in cells
-    places = tab.value("[...document.querySelectorAll('.columns .still svg')].map(svg => svg.getBoundingClientRect().left)")
-    assert len(places) == 2 and places[0] + 300 < places[1]
-    axes = tab.value("[...document.querySelectorAll('.chart')].map(chart => [...chart.querySelectorAll('text')]"
-                     ".map(text => text.textContent).slice(1).join(' '))")  # fmt: skip
+    assert ["attempted", "1", "8"] in cells
+    lefts = tab.value(
+        "[...document.querySelectorAll('.columns .still svg')].map(svg => svg.getBoundingClientRect().left)"
+    )
+    assert len(lefts) == 2 and lefts[0] + 300 < lefts[1]
+    axes = tab.value(texts(".chart", "text[x='48']"))
     assert axes[0] == axes[2] and axes[1] == axes[3]  # one scale for both
+    assert len(axes[0]) == 3
+
+
+def texts(whole: str, part: str) -> str:
+    """What each part says, of each whole."""
+    return f"""[...document.querySelectorAll("{whole}")].map(
+        whole => [...whole.querySelectorAll("{part}")].map(part => part.textContent))"""

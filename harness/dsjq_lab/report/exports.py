@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.trace import FAULTS, Event, Trace
 from dsjq_lab.results import Result
@@ -168,6 +169,13 @@ def table(result: Result, trace: Trace) -> str:
 def cell(words: str) -> str:
     """Text, also for a spreadsheet that would take it for a formula."""
     return visible(f"'{words}" if words.startswith(FORMULA) else words)
+
+
+def export(format: str, result: Result, trace: Trace) -> str:
+    """Raises NotFound where there is no such format."""
+    if format not in EXPORTS:
+        raise NotFound(f"no such format: {format}{did_you_mean(format, EXPORTS)}")
+    return EXPORTS[format](result, trace)
 
 
 EXPORTS: dict[str, Callable[[Result, Trace], str]] = {

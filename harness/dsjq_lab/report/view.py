@@ -21,24 +21,24 @@ class View(NamedTuple):
     notes: dict[int, str]  # the evidence: by index of the event, what is wrong with it, or nothing
 
 
-def of_run(result: Result, trace: Trace) -> View:
+def of_run(result: Result, trace: Trace, limit: int = SHOWN) -> View:
     for standing in (VIOLATED, "expected", "tolerated"):
         for ruling in result.with_standing(standing):
             if ruling.verdict.job or ruling.verdict.ops:
-                return of_verdict(ruling.verdict, trace)
+                return of_verdict(ruling.verdict, trace, limit)
     busy = trace.busy()
     jobs: list[str] = []
     for strike in result.model.strikes:
-        if strike.holding and len(trace.of_jobs([*jobs, strike.holding])) <= SHOWN:
+        if strike.holding and len(trace.of_jobs([*jobs, strike.holding])) <= limit:
             jobs.append(strike.holding)
-    if len(busy) <= SHOWN:
+    if len(busy) <= limit:
         return View("The whole run", busy, {})
     if not jobs:
-        return View("The run, abridged", abridged(busy, [], SHOWN), {})
+        return View("The run, abridged", abridged(busy, [], limit), {})
     return View(f"What happened to {listed(jobs)}, hit by faults", trace.of_jobs(jobs), {})
 
 
-def of_verdict(verdict: Verdict, trace: Trace) -> View:
+def of_verdict(verdict: Verdict, trace: Trace, limit: int = SHOWN) -> View:
     """What led to a violation, with the evidence marked."""
     evidence = trace.told_by(verdict.ops)
     causes = trace.causes(evidence)
@@ -48,7 +48,7 @@ def of_verdict(verdict: Verdict, trace: Trace) -> View:
     notes = {event.index: "" for event in evidence if event.kind != "ask" or event.index not in answered}
     if evidence:
         notes[evidence[-1].index] = WRONG.get(verdict.invariant, "")
-    return View(f"{verdict.invariant} violated: {verdict.summary}", abridged(causes, evidence, SHOWN), notes)
+    return View(f"{verdict.invariant} violated: {verdict.summary}", abridged(causes, evidence, limit), notes)
 
 
 def of_job(job: str, trace: Trace) -> View:
