@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from signal import SIGKILL
 from typing import Any, NamedTuple
 
 from dsjq_lab.cast import Member, Strike, cast
@@ -234,6 +235,8 @@ class Conductor:
             self.confirm(strike)
         elif not planned and member is self.broker:
             self.broker_lost = self.broker_lost or f"the broker ended by itself, status {exit.status}"
+            if exit.status == -SIGKILL:  # as the kernel does when memory runs out
+                self.mishaps.append("somebody else killed the broker")
         elif not planned:
             self.mishaps.append(f"{member.name} ended by itself, status {exit.status}")
 
