@@ -57,10 +57,10 @@ def charts(trace: Trace, shown: Pace, scale: Sequence[Pace]) -> str:
     return rate.svg() + delay.svg()
 
 
-def per_second(moments: Sequence[float], bin_s: float) -> list[float]:
-    bins = [0] * (BINS + 1)
+def per_second(moments: Sequence[float], bin_s: float, bins_count: int = BINS) -> list[float]:
+    bins = [0] * bins_count
     for moment in moments:
-        bins[min(BINS, max(0, int(moment / bin_s)))] += 1
+        bins[min(bins_count - 1, max(0, int(moment / bin_s)))] += 1
     return [count / bin_s for count in bins]
 
 

@@ -27,6 +27,7 @@ from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 PARTS = Path(__file__).parent / "parts"
 LOG_LINES = 200  # of each process, the last
+JOB_COLUMNS = ["job", "became", "deliveries", "submitted_s", "done_s", "holders"]
 RULES = {checker.name: checker.rule for checker in CHECKERS}
 
 
@@ -57,8 +58,8 @@ def comparison(runs: Sequence[tuple[Result, Path]]) -> str:
         "<div class='columns'>",
         *(f"<section><h2>{text(title)}</h2>{charts(trace, own, paces)}</section>"
           for title, trace, own in zip(names, traces, paces, strict=True)),
-        *(f"<section><h2>{text(shown.heading)}</h2><div class='still'>{still(trace, shown)}</div></section>"
-          for (result, _), trace in zip(runs, traces, strict=True) for shown in [view.of_run(result, trace)]),
+        *(f"<section><div class='still'>{still(trace, view.of_run(result, trace))}</div></section>"
+          for (result, _), trace in zip(runs, traces, strict=True)),
         "</div>",
     ])  # fmt: skip
     return framed("Runs side by side", body)
@@ -153,25 +154,21 @@ def data(result: Result, trace: Trace, shown: View) -> str:
         "bands": [[place[b.lane], b.kind, us(b.begin_ns), us(b.end_ns), b.text]
                   for b in trace.bands if b.lane in place],
         "notes": shown.notes,
-        "jobs": list(jobs(result)),
+        "jobColumns": JOB_COLUMNS,
+        "jobs": list(job_rows(result)),
     }  # fmt: skip
     return json.dumps(document, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def jobs(result: Result) -> Iterator[list[Any]]:
-    """Those that were delivered most come first: they have most to tell."""
+def job_rows(result: Result) -> Iterator[list[Any]]:
+    """Of JOB_COLUMNS. Those that were delivered most come first: they have most to tell."""
     model, start_ns = result.model, result.model.header.start_ns
     for job in sorted(model.jobs.values(), key=lambda job: -len(job.deliveries)):
+        asked_ns = min((call.invoked_ns for call in job.submits), default=None)
         acked_ns = min((ack.returned_ns for ack in job.acks if ack.outcome == "ok"), default=None)
-        asked = [(call.invoked_ns - start_ns) / 1e9 for call in job.submits[:1]]
-        yield [
-            cut(job.nonce, WORDS_MAX),
-            fate(job, model),
-            len(job.deliveries),
-            *(f"{at_s:.4f}" for at_s in asked or [0.0]),
-            "" if acked_ns is None else f"{(acked_ns - start_ns) / 1e9:.4f}",
-            ", ".join(dict.fromkeys(delivery.call.process for delivery in job.deliveries)),
-        ]
+        times = [at_ns and round((at_ns - start_ns) / 1e9, 6) for at_ns in (asked_ns, acked_ns)]
+        holders = ", ".join(dict.fromkeys(delivery.call.process for delivery in job.deliveries))
+        yield [cut(job.nonce, WORDS_MAX), fate(job, model), len(job.deliveries), *times, holders]
 
 
 # -- Two runs ---------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from dsjq_lab.results import Result
 
 def keep(result: Result, trace: Trace, run: Path) -> None:
     """Every run leaves trace.svg, what there is to see at a glance, and report.html, all of it."""
-    write(run / "trace.svg", svg(trace, view.of_run(result, trace)))
-    write(run / "report.html", page.report(result, trace, run))
+    (run / "trace.svg").write_text(svg(trace, view.of_run(result, trace)), encoding="utf-8")
+    (run / "report.html").write_text(page.report(result, trace, run), encoding="utf-8")
 
 
 def svg(trace: Trace, shown: View) -> str:

@@ -268,7 +268,7 @@ function listJobs() {
     row.forEach((cell, column) => {
       const place = line.insertCell();
       if (column === 0) place.append(button(cell, () => { only(cell); box.scrollIntoView({block: "center"}); box.focus(); }));
-      else place.textContent = cell;
+      else place.textContent = cell ?? "";
     });
     return line;
   });
@@ -276,6 +276,11 @@ function listJobs() {
   element("more").textContent = found.length > lines.length ? `${found.length - lines.length} more: search for them above` : "";
 }
 
+for (const column of run.jobColumns) {
+  const head = document.createElement("th");
+  head.textContent = column.replace("_", ", ");
+  element("jobs").tHead.rows[0].append(head);
+}
 choose();
 listJobs();
 const evidence = Object.keys(run.notes).map(Number).filter(index => rowOf[index] >= 0);
