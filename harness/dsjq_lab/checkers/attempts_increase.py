@@ -53,7 +53,8 @@ def _tokens_used_twice(model: Model) -> Iterator[Finding]:
                 continue
             first = owners.setdefault((delivery.incarnation, delivery.token), delivery)
             if first is not delivery:
-                summary = f"token {delivery.token} given twice, with jobs {first.nonce} and {job.nonce}"
+                whom = f"{first.call.process} and {delivery.call.process}"
+                summary = f"job {job.nonce}: token {delivery.token} given to {whom}"
                 yield Finding(summary, job.nonce, first.call.ops + delivery.call.ops)
 
 

@@ -50,7 +50,7 @@ def _wrongly_dead(model: Model, limit: int) -> Iterator[Finding]:
     for listing in model.listings:
         for id, nonce in listing.jobs:
             if job := model.jobs.get(nonce):
-                attempts = _possible_attempts(job, listing.call, model)
+                attempts = model.possible_attempts(job, listing.call.returned_ns)
                 tried = tuple(op for delivery in job.deliveries for op in delivery.call.ops)
                 if attempts < limit:
                     summary = f"job {nonce} was dead after {attempts} attempts, and the limit is {limit}"
@@ -58,11 +58,6 @@ def _wrongly_dead(model: Model, limit: int) -> Iterator[Finding]:
                 elif ack := _done_before(job, id, listing, model):
                     summary = f"job {nonce} was done, then listed as dead"
                     yield Finding(summary, nonce, ack.ops + listing.call.ops)
-
-
-def _possible_attempts(job: Job, listed: Call, model: Model) -> int:
-    certain = sum(delivery.invoked_ns < listed.returned_ns for delivery in job.deliveries)
-    return certain + model.possible_deliveries(job.submits[0].invoked_ns, listed.returned_ns)
 
 
 def _done_before(job: Job, id: str, listing: Listing, model: Model) -> Call | None:

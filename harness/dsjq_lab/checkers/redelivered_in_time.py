@@ -58,29 +58,28 @@ class _Empties:
 
 def _withheld(job: Job, answers: _Empties, model: Model) -> Finding | None:
     limit = model.header.max_attempts or math.inf
-    submitted_ns = job.submits[0].invoked_ns
     acked_ns = min((ack.invoked_ns for ack in job.acks if ack.outcome != "fail"), default=math.inf)
-    for attempts, last, back_ns, next_ns in _waits(job):
+    for last, back_ns, next_ns in _waits(job):
         empty = answers.first_after(back_ns)
         if empty is None or last.incarnation is None:
             continue
         if empty.returned_ns >= min(next_ns, acked_ns, model.death_ns(last.incarnation)):
             continue
-        attempts += model.possible_deliveries(submitted_ns, empty.returned_ns)
-        if attempts < limit and not (next_ns == math.inf and job.nonce in model.dead):
+        buried = next_ns == math.inf and job.nonce in model.dead
+        if not buried and model.possible_attempts(job, empty.returned_ns) < limit:
             return _forgotten(last, empty)
     return None
 
 
-def _waits(job: Job) -> Iterator[tuple[int, Delivery, float, float]]:
-    """(attempts so far, the last, when all of them were back, when the next may have been made)"""
+def _waits(job: Job) -> Iterator[tuple[Delivery, float, float]]:
+    """(the last delivery so far, when all of them were back, when the next may have been made)"""
     deliveries = sorted(job.deliveries, key=lambda delivery: delivery.invoked_ns)
     back_ns = 0.0
     for place, last in enumerate(deliveries):
         back_ns = max(back_ns, last.back_ns)
         following = deliveries[place + 1].invoked_ns if place + 1 < len(deliveries) else math.inf
         if back_ns < following:
-            yield place + 1, last, back_ns, following
+            yield last, back_ns, following
 
 
 def _first_returned(a: Call, b: Call) -> Call:

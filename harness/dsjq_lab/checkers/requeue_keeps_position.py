@@ -27,7 +27,9 @@ class RequeueKeepsPosition(Checker):
     def check(self, model: Model) -> Verdict:
         if not model.has_tokens:
             return self.not_applicable("a broker without tokens may put a job that comes back where it likes")
-        waits = [wait for job in model.jobs.values() if len(job.deliveries) > 1 for wait in _waits(job)]
+        kicked = {nonce for nonce, _ in model.kicks}  # these may have waited among the dead
+        returned = [job for job in model.jobs.values() if len(job.deliveries) > 1 and job.nonce not in kicked]
+        waits = [wait for job in returned for wait in _waits(job)]
         findings: dict[str, Finding] = {}
         if waits:
             for found in _overtaken(waits, [job for job in model.jobs.values() if _is_plain(job)]):
