@@ -109,7 +109,7 @@ def test_how_often_it_was_tried_is_said() -> None:
     too_early.dead("a")
     assert too_often.verdict("dead_letter_at_limit").summary == "job a delivered 3 times, and the limit is 2"
     assert too_early.verdict("dead_letter_at_limit").summary == (
-        "job a was dead after 1 attempts, and the limit is 2"
+        "job a dead after 1 attempt, and the limit is 2"
     )
 
 

@@ -54,7 +54,7 @@ class Model:
 
     def life(self, invoked_ns: float) -> int:
         """The first incarnation of the broker, counted from 0, that may have heard what was said then."""
-        return bisect_left(self.deaths, invoked_ns, key=lambda death: death.until_ns)
+        return bisect_left(self.deaths, invoked_ns, key=lambda death: death.until_ns) if self.deaths else 0
 
     def death_ns(self, life: int) -> float:
         """Until when that incarnation certainly lived."""
@@ -87,14 +87,14 @@ class Model:
         return [
             job
             for job in self.jobs.values()
-            if job.acknowledged and not job.has_ack("ok", "info") and not self.may_be_dead(job)
+            if job.finished_ns == math.inf and job.acknowledged and not self.may_be_dead(job)
         ]
 
     def counts(self) -> dict[str, int]:
         """Jobs by their fate (as Jepsen counts them), and deliveries by their cause."""
         jobs = self.jobs.values()
-        done = {job.nonce for job in jobs if job.has_ack("ok")}
-        perhaps_done = {job.nonce for job in jobs if job.has_ack("info")} - done - self.dead
+        done = {job.nonce for job in jobs if job.is_done}
+        perhaps_done = {job.nonce for job in jobs if job.finished_ns < math.inf} - done - self.dead
         causes = Counter(cause for job in jobs for cause in _causes(job))
         return {
             "attempted": len(jobs),

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Delivery, Job
 from dsjq_lab.verdict import Verdict
@@ -34,7 +34,8 @@ class RequeueKeepsPosition(Checker):
         if waits:
             for found in _overtaken(waits, [job for job in model.jobs.values() if _is_plain(job)]):
                 findings.setdefault(found.job or "", found)
-        return self.judged(list(findings.values()), f"{len(waits)} jobs came back, to their places")
+        told = f"{some(len(waits), 'job')} came back, none was overtaken"
+        return self.judged(list(findings.values()), told)
 
 
 class _Wait(NamedTuple):

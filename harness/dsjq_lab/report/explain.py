@@ -202,11 +202,11 @@ def faulted(strike: Strike) -> Iterator[Event]:
 
 
 def fate(job: Job, model: Model) -> str:
-    if job.has_ack("ok"):
+    if job.is_done:
         return "done"
     if job.nonce in model.dead:
         return "dead"
-    return "perhaps done: no reply to its ACK" if job.has_ack("info") else "neither done nor dead"
+    return "perhaps done: no reply to its ACK" if job.finished_ns < math.inf else "neither done nor dead"
 
 
 # -- All jobs ---------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def fate(job: Job, model: Model) -> str:
 
 def unfinished(model: Model) -> Iterator[str]:
     """How many jobs are not done, where they were last seen, and whether the broker still answers."""
-    still_open = [job for job in model.jobs.values() if not job.has_ack("ok") and job.nonce not in model.dead]
+    still_open = [job for job in model.jobs.values() if not job.is_done and job.nonce not in model.dead]
     yield f"{len(still_open)} of {len(model.jobs)} jobs are not done. Where they were last seen:"
     for place, count in Counter(last_seen(job) for job in still_open).most_common(PLACES_MAX):
         yield f"  {count:>5}  {place}"
