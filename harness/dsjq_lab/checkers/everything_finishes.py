@@ -37,7 +37,7 @@ class EverythingFinishes(Checker):
 def _excuse(end: End, deadline_ns: float, dead_unseen: int) -> str:
     if not end.healthy:
         return f"the lab's own side failed: {end.why}"
-    if not end.drained and end.time_ns < deadline_ns:
+    if not end.drained and not end.decided and end.time_ns < deadline_ns:
         return f"the run was ended before its time: {end.why}"
     return f"{dead_unseen} dead were not listed" if dead_unseen > 0 else ""
 
