@@ -27,7 +27,8 @@ class RedeliveredInTime(Checker):
         answers = _Empties(model)
         came_back = [job for job in model.jobs.values() if job.is_single and _came_back(job)]
         findings = [found for job in came_back if (found := _withheld(job, answers, model))]
-        return self.judged(findings, f"{some(len(came_back), 'job')} came back, none was withheld")
+        again = sum(len(job.deliveries) - 1 for job in model.jobs.values() if job.deliveries)
+        return self.judged(findings, f"{some(again, 'redelivery', 'redeliveries')}, no job was withheld")
 
 
 class _Empties:
