@@ -208,7 +208,8 @@ class Conductor:
         error = self.ledger.write(effect.value)
         value = {**effect.value, "kind": self.ledger.kind}
         self.world.record("ledger", "effect", value, "fail" if error else "ok", error or None)
-        self.tell(effect.process, "turned away" if error else "kept")
+        fenced_off = error and self.ledger.kind == "fenced"  # else what was turned away is there already
+        self.tell(effect.process, "fenced off" if fenced_off else "done")
 
     def broker_ready(self, ready: Ready) -> None:
         if ready.problem is not None:

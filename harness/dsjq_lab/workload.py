@@ -62,7 +62,7 @@ class Stopped(Exception):
 class Channel:
     """The line to the lab. When it breaks, the lab is gone, and so are we.
 
-    The lab says `go` to one who waits for it, and `kept` or `turned away` of an effect. Other words are
+    The lab says `go` to one who waits for it, and `done` or `fenced off` of an effect. Other words are
     wishes, remembered until they are granted: `stop`, `hang` (a worker's handler), `kick` (the auditor).
     """
 
@@ -85,9 +85,9 @@ class Channel:
         self._send({"gate": name, "job": job})
 
     def write(self, effect: Record) -> bool:
-        """Whether the ledger has kept it."""
+        """Whether it is in the ledger now; not if the ledger was fenced off against us."""
         self._send({"effect": effect})
-        return self._await("kept", "turned away") == "kept"
+        return self._await("done", "fenced off") == "done"
 
     def pause(self, seconds: float) -> None:
         """Sleeps, unless the lab wants us to stop: then raises Stopped."""
@@ -324,7 +324,7 @@ class Attempt:
             self.reach("before_effect")
             effect = {name: self.job[name] for name in ("job", "id", "token", "conn")}
             if not self.channel.write({**effect, "worker": self.channel.process}):
-                return  # fenced off: the job is another's by now
+                return  # the job is another's by now
         self.reach("before_ack")
         self.tell("ack", sent="ack_sent", confirmed="acked")
 
