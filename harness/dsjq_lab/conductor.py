@@ -11,6 +11,7 @@ has seen an empty queue for longer than any lease can last. Only then is a job t
 import heapq
 import itertools
 from collections.abc import Callable, Mapping
+from signal import SIGKILL
 from typing import Any, NamedTuple
 
 from dsjq_lab.cast import Member, cast
@@ -180,6 +181,8 @@ class Conductor:
             self.strikes.confirm(strike)
         elif not planned and member is self.broker:
             self.broker_lost = self.broker_lost or f"the broker ended by itself, status {exit.status}"
+            if exit.status == -SIGKILL:  # as the kernel does when memory runs out
+                self.mishaps.append("somebody else killed the broker")
         elif not planned:
             self.mishaps.append(f"{member.name} ended by itself, status {exit.status}")
 
