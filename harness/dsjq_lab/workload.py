@@ -376,10 +376,11 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
     A broker that refuses has no counts, and is asked no more.
     """
     dead: int | None = None  # how many of them are listed
-    outcome = ""
+    tells = False
     try:
         while True:
             outcome, stats = client.operate("stats", {}, lambda: "STATS", counts)
+            tells |= outcome == "ok"
             if outcome == "ok" and stats["dead"] != dead:
                 dead = stats["dead"] if list_dead(client) is not None else None
             if "kick" in channel.wishes:
@@ -389,7 +390,7 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
             else:
                 channel.pause(3600 if outcome == "refused" else AUDIT_INTERVAL_S)
     finally:
-        if outcome == "ok":
+        if tells:
             list_dead_at_last(client)
 
 
