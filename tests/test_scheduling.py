@@ -34,6 +34,7 @@ def test_the_seed_decides() -> None:
     jobs = [job(attempts, id=id) for id in range(10) for attempts in range(1, 5)]
     assert [*map(Backoff(1.0, 9.0, seed=7), jobs)] == [*map(Backoff(1.0, 9.0, seed=7), jobs)]
     assert [*map(Backoff(1.0, 9.0, seed=7), jobs)] != [*map(Backoff(1.0, 9.0, seed=8), jobs)]
+    assert len(set(map(Backoff(1.0, 1.0, seed=7), jobs))) == len(jobs)
 
 
 def test_a_kick_and_a_release_begin_anew() -> None:
