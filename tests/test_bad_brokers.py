@@ -16,11 +16,12 @@ SERVER = """
 import os, signal, socket, subprocess, sys, threading, time
 port = int(sys.argv[1])
 
-def serve(answer, port=port, host="127.0.0.1", reuse=1):
+def serve(answer, port=port, host="127.0.0.1", reuse=1, first=lambda listener: None):
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
     listener.bind((host, port))
     listener.listen()
+    first(listener)
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=answer, args=[connection], daemon=True).start()
@@ -51,6 +52,14 @@ def honest(connection):
         connection.sendall(reply.encode() + b"\\n")
 """
 
+DAEMON = """
+parent = os.getpid()
+if os.fork() == 0:
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    serve(honest)
+"""
+
 
 class Ended(NamedTuple):
     code: int
@@ -71,7 +80,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 scenario: 1
 title: A test
 story: A test.
-broker: {{ack_timeout: 300ms}}
+broker: {{ack_timeout: 1s}}
 load: {{jobs: 3}}
 faults: {faults}
 finish_within: {finish_within}
@@ -95,7 +104,7 @@ def test_an_honest_one_is_enough(lab):
         ("time.sleep(1000)", "runs, but did not listen on port"),
         ("sys.exit('no licence')", "exit status 1"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
-        ("if os.fork() == 0: os.setsid(); serve(honest)", "went into the background"),
+        (DAEMON, "went into the background"),
         ("serve(honest, port=0)", "it listens on 127.0.0.1:"),
         ("serve(honest, host='::1')", "it listens on ::1:"),
     ],
@@ -117,16 +126,30 @@ def test_the_last_words_are_shown(lab):
         "serve(always(b'what?\\n'))",
         "serve(always(b'\\xff\\x00\\n'))",
         "serve(always(b'OK\\n'))",
+        "serve(lambda connection: connection.sendall(b'la ' * 1000000))",
+    ],
+    ids=["words", "bytes", "OK", "unasked"],
+)
+def test_nonsense_is_a_violation(broker, lab):
+    ended = lab(broker)
+    assert ended.code == 1
+    assert "VIOLATED   replies_match" in ended.out
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
         "serve(always(b'ERROR NO\\n'))",
         "serve(always(b'OK'))",
+        "serve(always(b'la ' * 1000000))",
         "serve(always(b''))",
         "serve(socket.socket.close)",
         "serve(lambda connection: time.sleep(1000))",
         "serve(lambda connection: os._exit(3))",
     ],
-    ids=["nonsense", "bytes", "OK", "ERROR", "no line end", "silence", "hangs up", "stuck", "dies"],
+    ids=["no to all", "no line end", "no end", "silence", "hangs up", "stuck", "dies"],
 )
-def test_one_that_answers_badly_is_found_out(broker, lab):
+def test_one_with_which_nothing_gets_done_never_passes(broker, lab):
     ended = lab(broker)
     assert ended.code in (1, 4)
     assert "  Unrest " in ended.out
@@ -136,31 +159,26 @@ def test_one_that_dies_at_the_first_client_is_said_to_have_died(lab):
     assert "ended by itself, status 3" in lab("serve(lambda connection: os._exit(3))").out
 
 
-def test_one_that_never_stops_talking_is_found_out(lab):
-    endless = """
-def talk(connection):
-    try:
-        while True:
-            connection.sendall(b"la " * 1000)
-    except OSError:
-        pass
-serve(talk)
-"""
-    assert lab(endless).code in (1, 4)
-
-
 @pytest.mark.parametrize(
-    ("then", "code"), [("time.sleep(1000)", 3), ("serve(honest)", 0)], ids=["deaf", "otherwise honest"]
+    ("then", "codes"),
+    [("time.sleep(1000)", [3]), ("serve(honest)", [0, 4])],  # 4: it leaves the lab too little of the machine
+    ids=["deaf", "otherwise honest"],
 )
-def test_a_flood_of_output_is_bounded(then, code, lab):
+def test_a_flood_of_output_is_bounded(then, codes, lab):
     ended = lab(f"subprocess.Popen(['yes']); {then}")
-    assert ended.code == code
+    assert ended.code in codes
     with ended.log.open("rb") as log:
         assert b"the lab cut this log here" in log.read(LOG_BYTES_MAX)
         assert not log.read(1)
 
 
-FORGETFUL = "serve(honest, reuse=0)"
+FORGETFUL = """
+def hang_up_on_somebody(listener):  # who ends a connection first must remember it
+    guest = socket.create_connection(("127.0.0.1", port))
+    listener.accept()[0].close()
+    guest.close()
+serve(honest, reuse=0, first=hang_up_on_somebody)
+"""
 KILLED = "[{when: {acked: 2}, kill: broker, restart_after: 100ms}]"
 
 
@@ -173,7 +191,7 @@ def test_one_that_forgot_so_reuseaddr_is_told_so(lab):
 def test_one_that_ignores_sigterm_hangs_nothing(lab):
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); serve(honest)"
     ended = lab(deaf, "[{when: {acked: 1}, term: broker, restart_after: 100ms}]")
-    assert ended.code in (1, 4)
+    assert ended.code in (0, 1, 4)  # killed in the end, as the scenario meant it to be ended
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,7 @@ scenario: 1
 title: Green
 story: A test.
 load: {jobs: 1}
-broker: {ack_timeout: 200ms}
-"""
-POPS = """\
-from dsjq import cli
-from dsjq.broker import Broker
-from dsjq.messages import Empty, Reserve
-
-class Forgetful(Broker):
-    def execute(self, command, session):
-        if isinstance(command, Reserve):
-            return Empty()
-        return super().execute(command, session)
-
-if __name__ == "__main__":
-    import sys
-    cli.main(["serve", *sys.argv[1:]], broker=Forgetful)
+broker: {ack_timeout: 1s}
 """
 
 
@@ -58,10 +43,9 @@ def test_a_scenario_is_a_test_for_each_seed_and_runs_in_parallel(run_pytest):
 
 
 def test_a_failure_is_the_verdict_and_nothing_else(run_pytest):
-    short = GREEN + "finish_within: 1s\n"
-    code, said = run_pytest("--dsjq-broker", "pops.py", pops__py=POPS, red__yaml=short)
+    code, said = run_pytest("--dsjq-broker", "zoo/p32", red__yaml=GREEN.replace("jobs: 1", "jobs: 20"))
     assert code == 1
-    assert "VIOLATED   everything_finishes" in said and "What happened to job j1" in said
+    assert "VIOLATED   payload_intact" in said and "What happened to job" in said
     assert "Traceback" not in said and "pytest_plugin.py" not in said
 
 
@@ -103,6 +87,8 @@ def test_other_files_are_left_alone(run_pytest):
 
 def test_nobody_waits_for_it():
     heavy = "{'pydantic', 'rich', 'yaml', 'psutil', 'subprocess'}"
-    code = f"import sys, pytest; before = set(sys.modules); import dsjq_lab.pytest_plugin; " \
-           f"print(sorted({heavy} & (set(sys.modules) - before)))"
+    code = (
+        f"import sys, pytest; before = set(sys.modules); import dsjq_lab.pytest_plugin; "
+        f"print(sorted({heavy} & (set(sys.modules) - before)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -21,7 +21,7 @@ SCENARIO = """\
 scenario: 1
 title: A test
 story: A test.
-broker: {ack_timeout: 300ms}
+broker: {ack_timeout: 1s}
 load: {jobs: 4}
 workers: {count: 2}
 """
@@ -73,9 +73,7 @@ def test_a_series_is_json_too(story):
     assert sorted(header(Path(run["folder"]))["seed"] for run in series["runs"]) == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("codes", "worst"), [((0, 0), 0), ((0, 4), 4), ((4, 3), 3), ((3, 4, 1, 0), 1)]
-)
+@pytest.mark.parametrize(("codes", "worst"), [((0, 0), 0), ((0, 4), 4), ((4, 3), 3), ((3, 4, 1, 0), 1)])
 def test_the_worst_run_decides_and_a_violation_is_the_worst(codes, worst):
     assert Series([run(seed, code) for seed, code in enumerate(codes)]).exit_code == worst
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TextIO
 
@@ -70,6 +71,13 @@ def at_least_one(text: str) -> int:
     return number
 
 
+def scale(text: str) -> float:
+    factor = float(text)
+    if not 0 < factor < inf:
+        raise argparse.ArgumentTypeError("should be more than 0")
+    return factor
+
+
 def parser() -> argparse.ArgumentParser:
     lab = argparse.ArgumentParser(
         prog="dsjq-lab",
@@ -93,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     broker.add_argument("--broker-cmd", metavar="COMMAND", help=BROKER_CMD)
     run.add_argument("--repeat", type=at_least_one, default=1, metavar="N", help="with seed, seed+1, …")
     run.add_argument("--jobs", type=at_least_one, default=1, metavar="J", help="J of them at a time")
+    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
+    run.add_argument("--without-faults", action="store_true", help="as a control: nothing may be violated")
+    run.add_argument("--time-scale", type=scale, default=1.0, metavar="X", help="all times X times as long")
     run.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
     run.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
@@ -118,8 +129,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from dsjq_lab import brokers, progress, runs, scenario
+    from dsjq_lab.variation import Variation
 
     path, header = what_to_play(args.what)
+    variation = Variation(tuple(args.set), args.without_faults, args.time_scale)
+    if header is not None:
+        variation = Variation.of(header).then(variation)
     try:
         if args.broker or args.broker_cmd or header is None:
             broker = brokers.under_study(args.broker, args.broker_cmd)
@@ -127,9 +142,9 @@ def run(args: argparse.Namespace) -> int:
             broker = brokers.of_run(header)
         seed = header.seed if args.seed is None and header else args.seed
         if args.repeat > 1:
-            return repeat(args, seed if seed is not None else scenario.load(path).seed)
+            return repeat(args, variation.load(path).seed if seed is None else seed)
         with progress.shown(args.plain, unseen=args.json) as on_progress:
-            folder = runs.play(path, seed=seed, broker=broker, on_progress=on_progress)
+            folder = runs.play(path, seed=seed, broker=broker, variation=variation, on_progress=on_progress)
     except scenario.ScenarioErrors as errors:
         return complain(f"nothing was run\n{errors}", USAGE)
     return report(folder, args)

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from signal import SIGKILL
 from typing import Any, NamedTuple
 
 from dsjq_lab.cast import Member, Strike, cast
@@ -28,6 +29,7 @@ from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, World
 SECOND_NS = 1_000_000_000
 PROGRESS_INTERVAL_NS = SECOND_NS // 10
 REST_NS = 2 * SECOND_NS  # how long a broker may take to let go of what its clients have used
+TOO_BUSY = "this machine is too busy: a thread woke too late"
 PAUSES_S = 0.5  # a client that is well pauses less than this between two questions, work and time-outs apart
 
 
@@ -149,7 +151,7 @@ class Conductor:
             case Op():
                 member.observe(event)
                 self.tally.add(event)
-                if event.f == "submit" and event.type == "ok":
+                if event.f in ("submit", "kick") and event.type == "ok":
                     self.calm_ns = max(self.calm_ns, event.time_ns)
             case Gate():
                 self.pass_gate(member, event)
@@ -194,7 +196,10 @@ class Conductor:
                 if strike.phase == "struck":
                     self.heal(strike)
         for fault in self.cues.pop(When(event, self.seen[event]), ()):
-            self.request(Request(fault, member, job))
+            if fault.victim.which == "that" and not member.free:  # these may be its last words
+                self.cues.setdefault(When(event, self.seen[event] + 1), []).append(fault)
+            else:
+                self.request(Request(fault, member, job))
 
     def has_seen(self, when: When) -> bool:
         return isinstance(when.nth, int) and self.seen[when.event] >= when.nth
@@ -230,6 +235,8 @@ class Conductor:
             self.confirm(strike)
         elif not planned and member is self.broker:
             self.broker_lost = self.broker_lost or f"the broker ended by itself, status {exit.status}"
+            if exit.status == -SIGKILL:  # as the kernel does when memory runs out
+                self.mishaps.append("somebody else killed the broker")
         elif not planned:
             self.mishaps.append(f"{member.name} ended by itself, status {exit.status}")
 
@@ -262,12 +269,12 @@ class Conductor:
         """Whether the request is settled: its victims are struck, or there is nobody left to strike."""
         fault = request.fault
         pool, count = self.possible_victims(request)
-        free = [member for member in pool if member.alive and member.strike is None]
+        free = [member for member in pool if member.free]
         if len(free) >= count > 0:
             self.open[fault.id] += count
             for victim in self.dice.sample(free, count):
                 self.strike(Strike(next(self.numbers), fault, victim, exact, request.job))
-        elif pool and fault.victim.which != "that":
+        elif pool:
             return False
         elif fault.victim.role != "auditor":  # without counts there are no dead jobs to be kicked
             self.log(fault, next(self.numbers), fault.victim.text, "missed", exact)
@@ -397,7 +404,7 @@ class Conductor:
             if worker.alive and worker.strike is None and now_ns - worker.asked_ns > patience_ns:
                 self.mishaps.append(f"{worker.name} has stopped asking")
         if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
-            self.mishaps.append("this machine is too busy: a thread woke too late")
+            self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
         self.let_rest()
         self.world.collect()
@@ -405,6 +412,7 @@ class Conductor:
             "drained": not obstacle,
             "why": "; ".join(filter(None, [obstacle, *self.mishaps])),
             "healthy": not self.mishaps,
+            "decided": bool(self.broker_lost),
             "epsilon_ns": self.world.lateness_ns,
         })  # fmt: skip
         self.on_progress(self.snapshot())

@@ -177,6 +177,8 @@ class LiveWorld:
                 channel.socket.close()
             if process.exit_status is None:
                 raise LabError(f"{process.name} has ended, but how?")
+            if process.name == "broker":
+                self.look_for_broker()  # that it never listened says more than that it ended
             self.events.append(Exit(process.name, process.exit_status))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How one run departs from its scenario file: its words are kept in the header, so that the judge departs alike.
+"""How one run departs from its scenario file. The header keeps it, so that the judge departs alike.
 
 The file in a run folder stays as it was written. Whoever loads it for that run, to judge it or to play it
 again, applies the same variation.
@@ -27,15 +27,24 @@ class Variation(NamedTuple):
             options.get("time_scale", 1.0),
         )
 
+    def then(self, later: "Variation") -> "Variation":
+        """What a second run departs from the first in, on top of what that one did."""
+        return Variation(
+            self.changes + later.changes,
+            self.without_faults or later.without_faults,
+            self.time_scale if later.time_scale == 1 else later.time_scale,
+        )
+
     def options(self) -> dict[str, Any]:
         """For the header: only what departs from the file."""
-        options = {
-            "set": list(self.changes),
-            "without_faults": self.without_faults,
-            "time_scale": self.time_scale,
-        }
-        plain = {"set": [], "without_faults": False, "time_scale": 1.0}
-        return {name: value for name, value in options.items() if value != plain[name]}
+        departures: dict[str, Any] = {}
+        if self.changes:
+            departures["set"] = list(self.changes)
+        if self.without_faults:
+            departures["without_faults"] = True
+        if self.time_scale != 1:
+            departures["time_scale"] = self.time_scale
+        return departures
 
     def words(self) -> list[str]:
         """For a heading."""
@@ -51,3 +60,6 @@ class Variation(NamedTuple):
             without_faults=self.without_faults,
             time_scale=self.time_scale,
         )
+
+
+AS_WRITTEN = Variation()

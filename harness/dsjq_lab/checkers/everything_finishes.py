@@ -48,7 +48,7 @@ def _finished_ns(job: Job) -> int | None:
 def _excuse(end: End, deadline_ns: float) -> str:
     if not end.healthy:
         return f"the lab's own side failed: {end.why}"
-    if not end.drained and end.time_ns < deadline_ns:
+    if not end.drained and not end.decided and end.time_ns < deadline_ns:
         return f"the run was ended before its time: {end.why}"
     return ""
 

@@ -19,6 +19,7 @@ from dsjq_lab.report.plain import visible
 from dsjq_lab.results import Result, Ruling
 from dsjq_lab.seen import Strike
 from dsjq_lab.vacuity import planned, struck
+from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 CHECKER = {checker.name: checker for checker in CHECKERS}
@@ -61,7 +62,8 @@ def heading(result: Result) -> Iterator[str]:
     header, scenario = result.model.header, result.scenario
     yield f"{header.scenario}: {scenario.title}"
     workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
-    yield f"broker {header.broker} · {workers} · {producers} · seed {header.seed}"
+    who = f"broker {header.broker} · {workers} · {producers}"
+    yield " · ".join([who, f"seed {header.seed}", *Variation.of(header).words()])
 
 
 def faults(model: Model, verbose: bool) -> Iterator[str]:
