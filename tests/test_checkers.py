@@ -23,8 +23,23 @@ def test_a_plain_run_satisfies_everything() -> None:
     told = plain()
     told.end()
     verdicts = checkers.judge(told.model())
-    assert [v.status for v in verdicts] == [HOLDS] * 6
+    assert {v.status for v in verdicts} == {HOLDS, NOT_APPLICABLE}
     assert verdicts[0].summary == "1 of 1 accounted for"
+
+
+def test_a_black_box_has_no_row_that_needs_more_than_the_four_commands() -> None:
+    told = Told(max_attempts=None)
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.fail("worker 1", "a")
+    told.reserve("worker 1", "a")
+    told.ack("worker 1", "a")
+    told.end()
+    silent = {v.invariant for v in checkers.judge(told.model()) if v.status == NOT_APPLICABLE}
+    assert silent == {
+        "effect_once", "dead_letter_at_limit", "fifo", "requeue_keeps_position", "counts_conserved",
+        "legal_transitions", "no_leak",
+    }  # fmt: skip
 
 
 # no_lost_job
@@ -300,7 +315,7 @@ def test_a_retried_submit_makes_two_jobs_of_one_nonce() -> None:
     told.ack("worker 2", "2")
     told.reserve("worker 3", "a", id="3")
     told.end()
-    assert {v.status for v in checkers.judge(told.model())} == {HOLDS}
+    assert {v.status for v in checkers.judge(told.model())} == {HOLDS, NOT_APPLICABLE}
 
 
 def test_even_of_a_retried_submit_each_job_has_one_holder() -> None:
@@ -399,6 +414,27 @@ def test_a_job_that_never_finishes(healthy: bool, expected: str) -> None:
 def test_a_run_ended_before_its_time_accuses_nobody() -> None:
     told = stuck()
     told.now_ms = 500
+    told.end(drained=False, why="interrupted")
+    assert told.verdict("everything_finishes").status == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("planned", "status", "expected"), [(False, 1, VIOLATED), (True, -9, UNKNOWN), (False, -9, UNKNOWN)]
+)
+def test_a_broker_that_died_by_itself_is_not_waited_for(planned: bool, status: int, expected: str) -> None:
+    told = Told(finish_within_ms=1000)
+    told.broker_ready()
+    told.submit("a")
+    told.exit("broker", planned, status)
+    told.end(drained=False, why="the broker ended by itself")
+    assert told.verdict("everything_finishes").status == expected
+
+
+def test_a_broker_that_came_back_is_waited_for() -> None:
+    told = stuck()
+    told.now_ms = 100
+    told.exit("broker")
+    told.broker_ready()
     told.end(drained=False, why="interrupted")
     assert told.verdict("everything_finishes").status == UNKNOWN
 

@@ -6,7 +6,10 @@ bytes leave, `ok` after the reply was read, `fail` means that it definitely did 
 nobody knows. Whatever the lab concludes, it concludes from this file alone, so any run can be judged again.
 """
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +37,7 @@ class Header(NamedTuple):
     max_attempts: int | None  # None: the broker was not told a limit
     finish_within_ns: int
     tolerance_ns: int = 1_000_000_000  # how late a lease may end, or a job come back
+    backoff_ns: int = 0  # the longest that the broker may let a failed job wait for its retry
     options: dict[str, Any] = {}  # noqa: RUF012 (never changed)  how the scenario was varied for this run
 
     def line(self) -> str:
@@ -69,18 +73,47 @@ def read_history(path: Path) -> History:
     header = _read_header(path, first)
     if lines and not lines[-1]:
         lines.pop()  # the file ended, as it should, with a newline
+    with no_garbage():
+        try:
+            ops, truncated = _read_at_once(lines), False
+        except (ValueError, KeyError, TypeError):
+            ops, truncated = _read_each(path, lines)
+        # Processes stamp their own lines, and a pipe may deliver them late.
+        ops.sort(key=attrgetter("time_ns"))
+    return History(header, ops, truncated)
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Here much is made, and nothing is thrown away: to look for garbage would take as long as the work."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read_at_once(lines: list[bytes]) -> list[Op]:
+    """All lines as one JSON array: twice as fast as each by itself."""
+    items = json.loads((b"[" + b",".join(lines) + b"]").decode())
+    if len(items) != len(lines):
+        raise ValueError("a line is not one operation")
+    return [_op(index, fields) for index, fields in enumerate(items)]
+
+
+def _read_each(path: Path, lines: list[bytes]) -> tuple[list[Op], bool]:
+    """Line by line, to find the damage; that of the last line is forgiven."""
     ops: list[Op] = []
-    truncated = False
     for index, line in enumerate(lines):
         try:
-            ops.append(_read_op(index, line))
+            ops.append(_op(index, json.loads(line.decode())))
         except (ValueError, KeyError, TypeError) as error:
             if index < len(lines) - 1:
                 raise HistoryError(f"{path}:{index + 2}: not an operation: {error!r}") from error
-            truncated = True
-    # Processes stamp their own lines, and a pipe may deliver them late.
-    ops.sort(key=attrgetter("time_ns"))
-    return History(header, ops, truncated)
+            return ops, True
+    return ops, False
 
 
 def _read_header(path: Path, line: bytes) -> Header:
@@ -95,8 +128,7 @@ def _read_header(path: Path, line: bytes) -> Header:
     raise HistoryError(f"{path}:1: history format {version!r}; this lab reads {FORMATS}")
 
 
-def _read_op(index: int, line: bytes) -> Op:
-    fields = json.loads(line.decode())  # given bytes, json would guess the encoding of every line
+def _op(index: int, fields: dict[str, Any]) -> Op:
     if fields["type"] not in TYPES:
         raise ValueError(f"type {fields['type']!r}")
     return Op(

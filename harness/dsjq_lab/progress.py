@@ -18,8 +18,11 @@ COLOURS = {"busy": "green", "paused": "yellow", "ended": "red"}
 
 
 @contextmanager
-def shown(plain: bool) -> Iterator[Callable[["Snapshot"], None]]:
+def shown(plain: bool, *, unseen: bool = False) -> Iterator[Callable[["Snapshot"], None]]:
     """What to call with each snapshot, in order to show it."""
+    if unseen:
+        yield lambda snapshot: None
+        return
     if plain or not sys.stderr.isatty():
         yield Plain().show
         return

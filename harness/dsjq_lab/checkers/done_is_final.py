@@ -6,7 +6,8 @@ crime, whatever the answer. The rule reads across restarts: an ACK answered OK h
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Call, Delivery, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
 
 
@@ -17,7 +18,7 @@ class DoneIsFinal(Checker):
     def check(self, model: Model) -> Verdict:
         findings = []
         for job in model.jobs.values():
-            for copy in job.copies():
+            for copy in job.copies:
                 if crime := _undone(copy):
                     findings.append(crime)
                     break
@@ -29,7 +30,7 @@ def _undone(copy: list[Delivery]) -> Finding | None:
         (call.returned_ns, delivery, call)
         for delivery in copy
         for call in delivery.settles
-        if call.f == "ack" and call.outcome == "ok" and call.returned_ns is not None
+        if call.f == "ack" and call.outcome == "ok"
     ]
     if not acks:
         return None

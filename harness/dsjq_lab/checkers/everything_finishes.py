@@ -6,7 +6,8 @@ time.
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import End, Job, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import End, Job
 from dsjq_lab.verdict import Verdict
 
 
@@ -20,7 +21,7 @@ class EverythingFinishes(Checker):
             return self.unknown("the history has no end")
         allowed_ns = model.header.finish_within_ns
         owed = [job for job in model.jobs.values() if job.acknowledged and job.nonce not in model.dead]
-        calm_ns = max([model.healed_ns, *(_confirmed_ns(job) for job in owed)])
+        calm_ns = max([model.calm_ns, *(_confirmed_ns(job) for job in owed)])
         deadline_ns = calm_ns + allowed_ns + end.epsilon_ns
         finished_ns = [_finished_ns(job) for job in owed]
         findings = [
@@ -35,19 +36,19 @@ class EverythingFinishes(Checker):
         return self.judged(findings, took)
 
 
-def _confirmed_ns(job: Job) -> int:
-    return min(s.returned_ns for s in job.submits if s.outcome == "ok" and s.returned_ns is not None)
+def _confirmed_ns(job: Job) -> float:
+    return min(submit.returned_ns for submit, _ in job.confirmed)
 
 
 def _finished_ns(job: Job) -> int | None:
     """The earliest moment at which it may have been done: an ACK of unknown outcome may have counted."""
-    return min((ack.invoked_ns for ack in job.acks() if ack.outcome != "fail"), default=None)
+    return min((ack.invoked_ns for ack in job.acks if ack.outcome != "fail"), default=None)
 
 
-def _excuse(end: End, deadline_ns: int) -> str:
+def _excuse(end: End, deadline_ns: float) -> str:
     if not end.healthy:
         return f"the lab's own side failed: {end.why}"
-    if not end.drained and end.time_ns < deadline_ns:
+    if not end.drained and not end.decided and end.time_ns < deadline_ns:
         return f"the run was ended before its time: {end.why}"
     return ""
 
@@ -57,5 +58,5 @@ def _unfinished(job: Job, allowed_ns: int) -> Finding:
     return Finding(f"job {job.nonce} neither done nor dead after {_seconds(allowed_ns)}", job.nonce, ops)
 
 
-def _seconds(ns: int) -> str:
+def _seconds(ns: float) -> str:
     return f"{ns / 1e9:.1f} s"

@@ -6,7 +6,8 @@ have counted, and excuses the broker.
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Job, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Job
 from dsjq_lab.verdict import Verdict
 
 

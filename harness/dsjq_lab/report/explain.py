@@ -4,11 +4,13 @@ The story is a causal slice: what clients asked about this job and what they hea
 holders or the broker, and the moments at which a lease was over. The evidence is marked `<--`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dsjq_lab.model import Call, Delivery, Job, Model, Strike
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Call, Delivery, Job, Strike
 from dsjq_lab.verdict import VIOLATED, Verdict
 
 LINES_MAX = 12
@@ -27,7 +29,7 @@ HEALED = {"pause": "resumed"}  # the others: back
 
 
 class Event(NamedTuple):
-    time_ns: int
+    time_ns: float
     who: str
     what: str
     ops: tuple[int, ...] = ()  # the operations that it tells of
@@ -90,7 +92,8 @@ class Story:
             yield self.heard(submit, "SUBMIT")
         for delivery in (*self.job.deliveries, *(d for d in self.model.strays if d.nonce == self.nonce)):
             yield from self.held(delivery)
-        for ack in self.job.foreign_acks:
+        own = {call for delivery in self.job.deliveries for call in delivery.settles}
+        for ack in (ack for ack in self.job.acks if ack not in own):
             yield self.heard(ack, "ACK of a job that it was not given")
         since_ns = min((submit.invoked_ns for submit in self.job.submits), default=0)
         for strike in self.model.strikes:
@@ -113,7 +116,7 @@ class Story:
             yield Event(over_ns, "clock", f"{who}'s lease is over by now")
 
     def heard(self, call: Call, question: str) -> Event:
-        if call.returned_ns is None:
+        if call.returned_ns == math.inf:
             return Event(call.invoked_ns, call.process, f"{question} -> ?  killed before it heard", call.ops)
         reply = self.ops[call.ops[-1]]
         ok = f"JOB_ID {reply.value['id']}" if call.f == "submit" and call.outcome == "ok" else "OK"

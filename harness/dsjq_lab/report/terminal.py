@@ -5,17 +5,21 @@ Everything is said in words; colour only repeats them, and a line is coloured by
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 from dsjq_lab import library
 from dsjq_lab.checkers import CHECKERS
-from dsjq_lab.model import Model, Strike
+from dsjq_lab.model import Model
 from dsjq_lab.report.explain import explain
 from dsjq_lab.report.plain import visible
 from dsjq_lab.results import Result, Ruling
+from dsjq_lab.seen import Strike
 from dsjq_lab.vacuity import planned, struck
+from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 CHECKER = {checker.name: checker for checker in CHECKERS}
@@ -36,6 +40,8 @@ def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]
     yield ""
     yield from faults(result.model, verbose)
     yield from totals(result.model)
+    yield from effects(result.model)
+    yield from unrest(result.model)
     yield ""
     yield from rulings(result, verbose)
     yield from explanations(result)
@@ -56,7 +62,8 @@ def heading(result: Result) -> Iterator[str]:
     header, scenario = result.model.header, result.scenario
     yield f"{header.scenario}: {scenario.title}"
     workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
-    yield f"broker {header.broker} · {workers} · {producers} · seed {header.seed}"
+    who = f"broker {header.broker} · {workers} · {producers}"
+    yield " · ".join([who, f"seed {header.seed}", *Variation.of(header).words()])
 
 
 def faults(model: Model, verbose: bool) -> Iterator[str]:
@@ -97,6 +104,20 @@ def totals(model: Model) -> Iterator[str]:
         yield "             A job delivered twice is legal here: at-least-once."
 
 
+def effects(model: Model) -> Iterator[str]:
+    """What finished work left behind in the lab's ledger, where the scenario keeps one."""
+    ledger = Counter(op.type for op in model.ops if op.process == "ledger")
+    if ledger:
+        yield f"  Effects    {sum_of({'written': ledger['ok']}, {'turned away': ledger['fail']})}"
+
+
+def unrest(model: Model) -> Iterator[str]:
+    """Why the run did not come to rest. It may be a broker that says at length why it cannot start."""
+    if model.end and not model.end.drained:
+        first, *more = model.end.why.splitlines()
+        yield from (f"  Unrest     {first}", *(f"             {line}" for line in more))
+
+
 def rulings(result: Result, verbose: bool) -> Iterator[str]:
     """What the scenario asks about and what went wrong; the rest only in number."""
     focus = result.scenario.focus
@@ -111,19 +132,19 @@ def rulings(result: Result, verbose: bool) -> Iterator[str]:
             yield from ruling_lines(ruling)
     for standing in (HOLDS, NOT_APPLICABLE):
         if count := sum(ruling.standing == standing for ruling in quiet):
-            yield f"  {word(standing):<10} {f'{count} more':<20} (--verbose)"
+            yield f"  {word(standing):<10} {f'{count} more':<22} (--verbose)"
 
 
 def ruling_lines(ruling: Ruling) -> Iterator[str]:
     verdict, standing, because = ruling
-    yield f"  {word(standing):<10} {verdict.invariant:<20} {verdict.summary}"
+    yield f"  {word(standing):<10} {verdict.invariant:<22} {first_line(verdict.summary)}"
     meaning = {
         "expected": f"as the scenario says it must be. {because}",
         "tolerated": f"as the scenario says it may be. {because}",
         "absent": f"but the scenario says that it must be violated. {because}",
     }.get(standing)
     if meaning:
-        yield f"{'':<34}{meaning}"
+        yield f"{'':<36}{meaning}"
 
 
 def explanations(result: Result) -> Iterator[str]:
@@ -145,16 +166,13 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
     else:
         yield f"{tally(result):<64} {result.seconds:.1f} s"
         for reason in result.unproven:
-            yield f"        {reason}"
+            yield f"        {first_line(reason)}"
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
     folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     yield f"Run    {folder}"
-    header = result.model.header
     if result.outcome != "pass":
-        broker = "" if header.broker == "dsjq" else f" --broker {header.broker}"
-        seed = "" if header.seed == result.scenario.seed else f" --seed {header.seed}"
-        yield f"Again  dsjq-lab run {folder}{broker}{seed}"
-    elif header.broker == "dsjq" and "p01" in library.contents("zoo"):
+        yield f"Again  dsjq-lab run {quote(str(folder))}"
+    elif result.model.header.broker == "dsjq" and "p01" in library.contents("zoo"):
         yield "Next   a broker with a bug:  dsjq-lab run worker_churn --broker zoo/p01"
 
 
@@ -162,13 +180,19 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
 
 
 def tally(result: Result) -> str:
-    how_many = (f"{len(result.with_standing(standing))} {said}" for standing, said in
-                ((HOLDS, "hold"), (VIOLATED, "violated"), (UNKNOWN, "unknown")))  # fmt: skip
-    return f"{result.outcome.upper():<6} {', '.join(how_many)}"
+    count = Counter(ruling.standing for ruling in result.rulings)
+    always = [f"{count[HOLDS]} hold", f"{count[VIOLATED]} violated", f"{count[UNKNOWN]} unknown"]
+    others = ("expected", "tolerated", "absent", NOT_APPLICABLE)
+    if_any = [f"{count[standing]} {standing}" for standing in others if count[standing]]
+    return f"{result.outcome.upper():<6} {', '.join([*always, *if_any])}"
 
 
 def word(standing: str) -> str:
     return standing.upper() if standing == VIOLATED else {NOT_APPLICABLE: "n/a"}.get(standing, standing)
+
+
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def some(count: int, thing: str) -> str:
