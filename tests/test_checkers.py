@@ -418,27 +418,6 @@ def test_a_run_ended_before_its_time_accuses_nobody() -> None:
     assert told.verdict("everything_finishes").status == UNKNOWN
 
 
-@pytest.mark.parametrize(
-    ("planned", "status", "expected"), [(False, 1, VIOLATED), (True, -9, UNKNOWN), (False, -9, UNKNOWN)]
-)
-def test_a_broker_that_died_by_itself_is_not_waited_for(planned: bool, status: int, expected: str) -> None:
-    told = Told(finish_within_ms=1000)
-    told.broker_ready()
-    told.submit("a")
-    told.exit("broker", planned, status)
-    told.end(drained=False, why="the broker ended by itself")
-    assert told.verdict("everything_finishes").status == expected
-
-
-def test_a_broker_that_came_back_is_waited_for() -> None:
-    told = stuck()
-    told.now_ms = 100
-    told.exit("broker")
-    told.broker_ready()
-    told.end(drained=False, why="interrupted")
-    assert told.verdict("everything_finishes").status == UNKNOWN
-
-
 def test_the_clock_starts_when_the_last_fault_is_healed() -> None:
     told = stuck()
     told.fault("kill", "broker")

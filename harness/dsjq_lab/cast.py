@@ -30,6 +30,11 @@ class Member:
         return self.name.split(" ")[0]
 
     @property
+    def free(self) -> bool:
+        """To be struck."""
+        return self.alive and self.strike is None
+
+    @property
     def state(self) -> str:
         if not self.alive:
             return "ended"

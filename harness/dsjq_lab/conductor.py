@@ -149,7 +149,7 @@ class Conductor:
             case Op():
                 member.observe(event)
                 self.tally.add(event)
-                if event.f == "submit" and event.type == "ok":
+                if event.f in ("submit", "kick") and event.type == "ok":
                     self.calm_ns = max(self.calm_ns, event.time_ns)
             case Gate():
                 self.pass_gate(member, event)
@@ -194,7 +194,10 @@ class Conductor:
                 if strike.phase == "struck":
                     self.heal(strike)
         for fault in self.cues.pop(When(event, self.seen[event]), ()):
-            self.request(Request(fault, member, job))
+            if fault.victim.which == "that" and not member.free:  # these may be its last words
+                self.cues.setdefault(When(event, self.seen[event] + 1), []).append(fault)
+            else:
+                self.request(Request(fault, member, job))
 
     def has_seen(self, when: When) -> bool:
         return isinstance(when.nth, int) and self.seen[when.event] >= when.nth
@@ -262,12 +265,12 @@ class Conductor:
         """Whether the request is settled: its victims are struck, or there is nobody left to strike."""
         fault = request.fault
         pool, count = self.possible_victims(request)
-        free = [member for member in pool if member.alive and member.strike is None]
+        free = [member for member in pool if member.free]
         if len(free) >= count > 0:
             self.open[fault.id] += count
             for victim in self.dice.sample(free, count):
                 self.strike(Strike(next(self.numbers), fault, victim, exact, request.job))
-        elif pool and fault.victim.which != "that":
+        elif pool:
             return False
         elif fault.victim.role != "auditor":  # without counts there are no dead jobs to be kicked
             self.log(fault, next(self.numbers), fault.victim.text, "missed", exact)
@@ -405,6 +408,7 @@ class Conductor:
             "drained": not obstacle,
             "why": "; ".join(filter(None, [obstacle, *self.mishaps])),
             "healthy": not self.mishaps,
+            "decided": bool(self.broker_lost),
             "epsilon_ns": self.world.lateness_ns,
         })  # fmt: skip
         self.on_progress(self.snapshot())

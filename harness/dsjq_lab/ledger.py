@@ -6,8 +6,11 @@ again. A *fenced* ledger turns away a token that is smaller than one it has seen
 "How to do distributed locking", 2016): that stops the late, but not the work that was done twice in turn.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+TOKEN = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 class Ledger:
@@ -27,5 +30,5 @@ class Ledger:
 
 
 def numbers(token: str | None) -> tuple[int, ...]:
-    """A token, compared as numbers; () where the broker gives none, and nothing can be checked."""
-    return tuple(map(int, token.split("."))) if token else ()
+    """A token, compared as numbers; () where the broker gives none of that kind: nothing can be checked."""
+    return tuple(map(int, token.split("."))) if token and TOKEN.fullmatch(token) else ()

@@ -277,7 +277,9 @@ class _Reading:
             self.model.resources.append(op)
         elif op.f == "end":
             v = op.value
-            self.model.end = End(op.time_ns, v["drained"], v["why"], v["healthy"], v["epsilon_ns"])
+            self.model.end = End(
+                op.time_ns, v["drained"], v["why"], v["healthy"], v["epsilon_ns"], v.get("decided", False)
+            )
 
     def kill(self, victim: str, time_ns: int) -> None:
         if victim == "broker":

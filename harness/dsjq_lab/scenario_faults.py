@@ -42,7 +42,7 @@ EVENTS = {  # whose event it is, and how the nth (or that of a job) reads in a p
     "submitted": ("producer", "submit {} is confirmed"),
     "delivered": ("worker", "delivery {} is read, its work not begun"),
     "redelivered": ("worker", "redelivery {} is read, its work not begun"),
-    "before_work": ("worker", "work {} is about to begin, its lease being renewed"),
+    "before_work": ("worker", "work {} is about to begin"),
     "before_effect": ("worker", "effect {} is about to be written, its work done"),
     "before_ack": ("worker", "ack {} is about to be sent, its work done"),
     "ack_sent": ("worker", "ack {} has left, its reply not read"),

@@ -158,3 +158,4 @@ class End(NamedTuple):
     why: str
     healthy: bool
     epsilon_ns: int
+    decided: bool = False  # the broker ended by itself: what it has not done by now it never will

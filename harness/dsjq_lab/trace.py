@@ -23,7 +23,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         try:
             value = json.loads(line)
             time_ns = value.pop("time_ns")
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             raise LabError(f"{path}:{number}: this is no line of a broker's trace: {line[:80]!r}") from None
         f = "record"
         if value.pop("start", False):

@@ -5,8 +5,6 @@ so the broker is accused only if the lab's own side was in order: its workers al
 time.
 """
 
-from signal import SIGKILL
-
 from dsjq_lab.checkers.base import Checker, Finding
 from dsjq_lab.model import Model
 from dsjq_lab.seen import End, Job
@@ -31,7 +29,7 @@ class EverythingFinishes(Checker):
             for job, ns in zip(owed, finished_ns, strict=True)
             if ns is None or ns > deadline_ns
         ]
-        if findings and (why := _excuse(end, calm_ns + allowed_ns, model)):
+        if findings and (why := _excuse(end, calm_ns + allowed_ns)):
             return self.unknown(f"{len(findings)} jobs not finished, but {why}")
         took_ns = max([0, *(ns - calm_ns for ns in finished_ns if ns is not None)])
         took = f"{_seconds(took_ns)} after the last submit and fault, of {_seconds(allowed_ns)}"
@@ -47,23 +45,12 @@ def _finished_ns(job: Job) -> int | None:
     return min((ack.invoked_ns for ack in job.acks if ack.outcome != "fail"), default=None)
 
 
-def _excuse(end: End, deadline_ns: float, model: Model) -> str:
+def _excuse(end: End, deadline_ns: float) -> str:
     if not end.healthy:
         return f"the lab's own side failed: {end.why}"
-    if not end.drained and end.time_ns < deadline_ns and not _died_for_good(model):
+    if not end.drained and not end.decided and end.time_ns < deadline_ns:
         return f"the run was ended before its time: {end.why}"
     return ""
-
-
-def _died_for_good(model: Model) -> bool:
-    """The broker ended by itself and was not seen again: then there is nothing to wait for."""
-    for op in reversed(model.ops):
-        if op.process == "lab" and op.f == "exit" and op.value["victim"] == "broker":
-            killed = op.value["planned"] or op.value["status"] == -SIGKILL  # by the lab, or by a stranger
-            return not killed
-        if op.f == "broker_ready":
-            return False
-    return False
 
 
 def _unfinished(job: Job, allowed_ns: int) -> Finding:
