@@ -108,7 +108,8 @@ def effects(model: Model) -> Iterator[str]:
     """What finished work left behind in the lab's ledger, where the scenario keeps one."""
     ledger = Counter(op.type for op in model.ops if op.process == "ledger")
     if ledger:
-        yield f"  Effects    {sum_of({'written': ledger['ok']}, {'turned away': ledger['fail']})}"
+        turned_away = f", {ledger['fail']} turned away" if ledger["fail"] else ""
+        yield f"  Effects    {ledger['ok']} written{turned_away}"
 
 
 def unrest(model: Model) -> Iterator[str]:
@@ -157,14 +158,14 @@ def explanations(result: Result) -> Iterator[str]:
 
 def conclusion(result: Result, run: Path) -> Iterator[str]:
     if result.outcome == "pass":
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
     elif result.outcome == "fail":
         wrong = result.with_standing(VIOLATED, "absent")
         names = ", ".join(f"{verdict.invariant} {standing}" for verdict, standing, _ in wrong)
         lab = CHECKER[wrong[0].verdict.invariant].lab
         yield f"FAIL   {names}     exit {result.exit_code}      Why it matters: {lab}"
     else:
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
         for reason in result.unproven:
             yield f"        {first_line(reason)}"
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
