@@ -10,6 +10,7 @@ before the first one is safe. STATS, JOBS and EMPTY are about no job and wait fo
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain
 
 from . import messages as m
@@ -33,6 +34,8 @@ class Broker:
         self.store.load(self.queue)
         self.lock = threading.Lock()
         self.work = threading.Condition(self.lock)
+        self.settled = threading.Condition(self.lock)
+        self.draining = False
         self.sessions: dict[int, Session] = {}
         jobs = chain(self.queue.jobs.values(), self.queue.finished.values())
         self.connected = max((job.holder for job in jobs), default=0)  # so that no number is used twice
@@ -60,6 +63,16 @@ class Broker:
         self.store.wait(position)
         return reply
 
+    def drain(self, grace_s: float) -> None:
+        """Take in no job and hand out none; take back, unharmed, what is still in flight after `grace_s`."""
+        position = 0
+        with self.lock, suppress(StorageFull):
+            self.draining = True
+            self.settled.wait_for(lambda: not self.queue.held, grace_s)
+            for id in [id for held in self.queue.held.values() for id in held]:
+                position = self._record([m.Released(id)])
+        self.store.wait(position)
+
     # ---- From here on the lock is held.
 
     def _turn(self, command: m.Command, session: Session) -> tuple[m.Reply, int]:
@@ -73,8 +86,9 @@ class Broker:
                 self._record(records)
         except StorageFull as problem:
             return m.Error("STORAGE", str(problem)), 0
-        if self.queue.pending or self._next_due() < earliest:
+        if (self.queue.pending and not self.draining) or self._next_due() < earliest:
             self.work.notify()  # one is enough: whoever leaves work behind wakes the next
+        self.settled.notify()
         job = self.queue.find(getattr(command, "job", 0) or getattr(reply, "job", 0))
         return reply, job.position if job else 0
 
@@ -94,6 +108,9 @@ class Broker:
         if isinstance(command, m.Hello):
             session.name = command.name
             return m.Ok(), []
+        if self.draining and isinstance(command, m.Submit | m.Reserve):
+            closed = m.Error("DRAINING", "the broker is about to stop")
+            return closed if isinstance(command, m.Submit) else m.Empty(), []
         reply, records = decide(self.queue, command, session.id, now)
         if isinstance(command, m.Stats) and isinstance(reply, m.Report):
             reply.data["workers"] = self._workers()

@@ -107,12 +107,13 @@ def _hang_up(conn: socket.socket) -> None:
         conn.shutdown(socket.SHUT_RDWR)
 
 
-def serve(broker: Broker, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Prints one line when ready."""
+def serve(broker: Broker, host: str, port: int, grace_s: float = 5.0) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints one line when ready."""
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     server = Server(broker, host, port)
     print("listening on {}:{}".format(*server.address), flush=True)
     print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
+    broker.drain(grace_s)
     server.stop()

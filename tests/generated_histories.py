@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     jobs: int = 8
     workers: int = 3
     producers: int = 2
-    work: float = 50.0
+    work: float = 0.1  # of an ack timeout, at the middle
     renew: bool = False
     effect: str | None = None  # append, idempotent or fenced
     fail_rate: float = 0.0
@@ -73,7 +73,7 @@ def plan(seed: int) -> Plan:
         jobs=dice.randint(1, 14),
         workers=dice.randint(1, 4),
         producers=dice.randint(1, 3),
-        work=dice.choice((1.0, 50.0, 400.0)),
+        work=dice.choice((0.001, 0.05, 0.4, 0.8)),
         renew=dice.random() < 0.3,
         effect=dice.choice((None, "append", "idempotent", "fenced")),
         fail_rate=dice.choice((0.0, 0.0, 0.1, 0.3)),
@@ -396,7 +396,7 @@ class Client:
                 yield from self.handle(reply.value | {"conn": self.conn.name})
 
     def handle(self, job: Value) -> Story:
-        left = self.plan.work * self.dice.uniform(0.5, 1.5)
+        left = self.plan.work * self.dice.uniform(0.5, 1.5) * self.plan.ack_timeout
         token = job["token"]
         while self.plan.renew and self.plan.tokens and left > self.plan.ack_timeout / 3:
             yield self.plan.ack_timeout / 3
@@ -547,7 +547,7 @@ class Lab:
             self.stories += 1
             world.at(self.dice.uniform(0, 1500), partial(world.play, self.fault(fault)))
         for _ in range(plan.cuts):
-            world.at(self.dice.uniform(0, 1500), self.cut)
+            world.at(self.dice.uniform(0, 1500), partial(world.play, self.cut()))
         if plan.mishap:
             world.play(self.crash())
         calm = world.now
@@ -674,12 +674,17 @@ class Lab:
         say("missed")
         yield 0
 
-    def cut(self) -> None:
+    def cut(self) -> Story:
         """The network cuts a connection, and both ends hear of it when they do."""
-        if conns := list(self.world.broker.conns):
-            conn = self.dice.choice(conns)
+        client = self.dice.choice(list(self.world.clients.values()))
+        if client.alive and client.conn and client.name not in self.struck:
+            self.struck.add(client.name)  # nothing else happens to it before it has noticed
+            conn = client.conn
             conn.hang_up()
             conn.close()
+            while client.alive and client.conn is conn:
+                yield 10.0
+            self.struck.remove(client.name)
 
     def crash(self) -> Story:
         yield self.dice.uniform(0, 1000)

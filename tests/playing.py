@@ -2,6 +2,7 @@
 import json
 from pathlib import Path
 
+from dsjq_lab.conductor import TOO_BUSY
 from dsjq_lab.history import Op, read_history
 
 ROOT = Path(__file__).parent.parent
@@ -75,3 +76,9 @@ def only(ops: list[Op], **wanted: object) -> list[Op]:
 def ending(ops: list[Op]) -> dict[str, object]:
     assert (ops[-1].process, ops[-1].f) == ("lab", "end")
     return ops[-1].value
+
+
+def came_to_rest(ops: list[Op]) -> bool:
+    """And nothing went wrong on the lab's own side; that this machine is busy is no fault of the lab."""
+    end = ending(ops)
+    return end["drained"] is True and end["why"] in ("", TOO_BUSY)

@@ -196,9 +196,14 @@ class Queue:
         if record == "Failed":
             self.move(job, FAILED, record)
             record = "Retried"
-        late = 0 if self.rules.tokens or job.lease_end <= self.now() else self.rules.tolerance
-        job.back_at = self.now() + self.dice.uniform(0, 0.9) * late
+        job.back_at = self.now() + self.late(job, record)
         self.move(job, PENDING, record)
+
+    def late(self, job: Job, record: str) -> float:
+        """A black box may take its time. (The news of a disconnect has been on its way for a while.)"""
+        if self.rules.tokens or job.lease_end <= self.now():
+            return 0
+        return self.dice.uniform(0, 0.9 if record == "Retried" else 0.3) * self.rules.tolerance
 
     def move(self, job: Job, state: str, record: str) -> None:
         job.state = state

@@ -3,7 +3,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from playing import FOUR_COMMANDS, ending, only, ops_of, scenario
+from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs
 from dsjq_lab.brokers import Dsjq
@@ -22,7 +22,7 @@ def play(tmp_path):
     """Plays a scenario with these faults; its history, which must end in good order."""
     def played(faults: str, broker: Dsjq | None = None, **options) -> list[Op]:
         ops = ops_of(runs.play(scenario(tmp_path, faults, **options), broker=broker))
-        assert ending(ops)["drained"] and ending(ops)["healthy"], ending(ops)
+        assert came_to_rest(ops), ending(ops)
         return ops
     return played
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playing import FOUR_COMMANDS, ROOT, ending, only, ops_of, scenario
+from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs, workload
 from dsjq_lab.brokers import Dsjq
@@ -25,7 +25,7 @@ def test_the_first_job_is_submitted_delivered_and_done():
     moments = [only(ops, f=f, type=type)[0].time_ns for f, type in
                [("submit", "invoke"), ("submit", "ok"), ("ack", "invoke"), ("ack", "ok")]]
     assert moments == sorted(moments)
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
     assert runs.find("first_job") == runs.find("latest") == folder.resolve()
 
 
@@ -35,7 +35,7 @@ def test_a_broker_with_four_commands_is_enough(tmp_path):
     ops = ops_of(runs.play(scenario(tmp_path, "[{kill: worker 1, at: 50ms, restart_after: 50ms}]"),
                            broker=Dsjq(broker)))
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
 
 
 def test_every_dead_job_is_listed_however_many_there_are(tmp_path):
@@ -66,7 +66,7 @@ def test_the_broker_is_restarted_and_everybody_goes_on(tmp_path):
     assert [op.value["incarnation"] for op in only(ops, f="broker_ready")] == [1, 2]
     assert any((op.error or "").startswith("UNREACHABLE") for op in only(ops, f="connect", type="fail"))
     assert only(ops, type="info", error="timeout")
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
 
 
 def test_everybody_connects_before_they_ask(tmp_path):
@@ -87,7 +87,7 @@ def test_a_core_broker_is_neither_greeted_nor_audited(tmp_path):
     ops = ops_of(runs.play(scenario(tmp_path, "[{when: {acked: 1}, kick: dead jobs}]"), broker=black_box))
     assert {op.value["greeting"] for op in only(ops, f="connect", type="ok")} == {None}
     assert not only(ops, process="auditor") and not only(ops, process="nemesis")
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
 
 
 def test_a_job_that_a_black_box_loses_is_not_waited_for_longer_than_it_may_owe_it(tmp_path):
@@ -97,7 +97,7 @@ def test_a_job_that_a_black_box_loses_is_not_waited_for_longer_than_it_may_owe_i
     black_box.core = True
     faults = "[{when: {delivered: 1}, kill: that worker, restart_after: 0s}]"
     ops = ops_of(runs.play(scenario(tmp_path, faults), broker=black_box))
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 5
     assert 2.5e9 < ops[-1].time_ns - only(ops, f="ack")[-1].time_ns < 10e9  # lease and two tolerances
 
@@ -125,7 +125,7 @@ def test_what_the_broker_records_is_told_in_the_history(tmp_path):
     broker = tmp_path / "broker.py"
     broker.write_text("""
 import json, os, runpy, sys, time
-with open(os.environ["DSJQ_TRACE"], "a") as trace:
+with open(os.environ.pop("DSJQ_TRACE"), "a") as trace:
     for line in {"start": True}, {"record": "Submitted", "job": 1}:
         trace.write(json.dumps({"time_ns": time.monotonic_ns(), **line}) + "\\n")
     trace.write("torn")

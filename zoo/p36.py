@@ -12,7 +12,8 @@ from dsjq.messages import Command, Reply, Reserve
 class Patient(Broker):
     def _turn(self, command: Command, session: Session) -> tuple[Reply, int]:
         if isinstance(command, Reserve):
-            self.queue.pending.sort(reverse=True)
+            for ids in self.queue.pending.values():
+                ids.sort(reverse=True)
         return super()._turn(command, session)
 
 

@@ -1,10 +1,14 @@
-"""A snapshot is a shorter history with the same end: legal records, all but the last."""
+"""A snapshot is a shorter history with the same end: legal records, all but the last.
+
+A job is brought to where it is along edges of TRANSITIONS, without the detours that it really took. What is
+then still missing are the totals, which count the detours as well.
+"""
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
 from .. import messages as m
-from ..lifecycle import DEAD, DONE, FAILED, PENDING, Job, Queue, apply
+from ..lifecycle import DEAD, DELAYED, DONE, FAILED, PENDING, Job, Queue, apply
 
 
 class Totals(NamedTuple):
@@ -32,17 +36,21 @@ def restore(queue: Queue, record: m.Record | Totals) -> None:
 
 
 def _life(job: Job) -> Iterator[m.Record]:
-    id = job.id
-    yield m.Submitted(id, job.payload)
-    for attempt in range(1, job.attempts + 1):
-        yield m.Delivered(id, job.holder, job.token, job.due)
-        if attempt < job.attempts:
-            yield m.Requeued(id, "snapshot")
-    if job.attempts and job.state == PENDING:
-        yield m.Requeued(id, "snapshot")
-    elif job.state == FAILED:
-        yield m.Failed(id, job.due)
-    elif job.state == DONE:
-        yield m.Acked(id)
-    elif job.state == DEAD:
+    id, kind, start_at = job.id, m.Submitted, 0.0
+    if job.state == DELAYED:
+        kind, start_at = m.Delayed, job.due
+    yield kind(id, job.payload, start_at, job.priority, job.lease_s, job.max_attempts, job.key)
+    if job.free:  # attempts that do not count are those before a kick
+        yield m.Delivered(id, job.holder, job.token, job.due, job.free)
         yield m.Died(id, "snapshot")
+        yield m.Kicked(id)
+    if job.attempts > job.free:
+        yield m.Delivered(id, job.holder, job.token, job.due, job.attempts)
+        if job.state == PENDING:
+            yield m.Requeued(id, "snapshot")
+        elif job.state == FAILED:
+            yield m.Failed(id, job.due)
+        elif job.state == DONE:
+            yield m.Acked(id)
+        elif job.state == DEAD:
+            yield m.Died(id, "snapshot")

@@ -28,6 +28,7 @@ from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, World
 SECOND_NS = 1_000_000_000
 PROGRESS_INTERVAL_NS = SECOND_NS // 10
 REST_NS = 2 * SECOND_NS  # how long a broker may take to let go of what its clients have used
+TOO_BUSY = "this machine is too busy: a thread woke too late"
 PAUSES_S = 0.5  # a client that is well pauses less than this between two questions, work and time-outs apart
 
 
@@ -400,7 +401,7 @@ class Conductor:
             if worker.alive and worker.strike is None and now_ns - worker.asked_ns > patience_ns:
                 self.mishaps.append(f"{worker.name} has stopped asking")
         if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
-            self.mishaps.append("this machine is too busy: a thread woke too late")
+            self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
         self.let_rest()
         self.world.collect()
