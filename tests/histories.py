@@ -17,6 +17,7 @@ from typing import Any
 from dsjq_lab.checkers import judge
 from dsjq_lab.history import Header, History, Op
 from dsjq_lab.model import Model
+from dsjq_lab.reading import MORTAL
 from dsjq_lab.verdict import Verdict
 
 MS = 1_000_000
@@ -102,7 +103,7 @@ class Told:
         for phase in phases or ("begin", "struck", "end"):
             value = {"fault": self.faults, "victim": victim, "phase": phase, "exact": True}
             self._op("nemesis", "info", verb, value)
-        if verb != "pause":
+        if verb in MORTAL:
             self.reconnect(victim)
 
     def exit(self, victim: str, planned: bool = False) -> None:

@@ -98,44 +98,44 @@ class _Reading:
     # Clients
 
     def client(self, op: Op) -> None:
-        process = op.process
+        _, time_ns, process, type, f, value, _ = op
         if process in self.leaving:
-            self.overs[self.leaving.pop(process)] = op.time_ns
-        if op.type == "invoke":
-            conn = op.value["conn"]
-            if self.conns.get(process, conn) != conn:
-                self.exited(process, op.time_ns)  # a former process of the same name
-            if unfinished := self.pending.get(process):
-                self.complete(unfinished, None)
-            self.conns[process] = conn
+            self.overs[self.leaving.pop(process)] = time_ns
+        if type == "invoke":
+            conn = value["conn"]
+            if self.conns.get(process) != conn:
+                self.exited(process, time_ns)  # a former process of the same name
+                self.conns[process] = conn
+            if process in self.pending:
+                self.complete(self.pending[process], None)
             self.pending[process] = op
-            if op.f == "submit":
-                payload = op.value["payload"]
-                nonce = nonce_of(payload)
+            if f == "submit":
+                nonce = nonce_of(value["payload"])
                 if nonce not in self.model.jobs:
-                    self.model.jobs[nonce] = Job(nonce, payload)
-        elif op.f == "close":
-            self.leave(process, op.value["conn"], op.time_ns)
+                    self.model.jobs[nonce] = Job(nonce, value["payload"])
+        elif f == "close":
+            self.leave(process, value["conn"], time_ns)
         else:
             self.complete(self.pending.pop(process, op), op)
-        self.seen_ns[process] = op.time_ns
+        self.seen_ns[process] = time_ns
 
     def complete(self, invoke: Op, end: Op | None) -> None:
         """Pair an invocation with its completion, if it ever came."""
-        conn = invoke.value["conn"]
+        index, invoked_ns, process, _, f, value, _ = invoke
+        conn = value["conn"]
         if end is None:
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, math.inf, "info", (invoke.index,))
+            call = Call(f, process, conn, invoked_ns, math.inf, "info", (index,))
         else:
-            ops = (invoke.index, end.index)
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, end.time_ns, end.type, ops)
-            if end.type == "info":
+            end_index, returned_ns, _, outcome, _, _, _ = end
+            call = Call(f, process, conn, invoked_ns, returned_ns, outcome, (index, end_index))
+            if outcome == "info":
                 self.lose_connection(invoke, end)
             else:
-                self.answered[conn] = invoke.time_ns
-            if end.type == "ok":
-                self.last_ok_ns = end.time_ns
-        if handle := self.handlers.get(call.f):
-            handle(call, invoke, end)
+                self.answered[conn] = invoked_ns
+            if outcome == "ok":
+                self.last_ok_ns = returned_ns
+        if f in self.handlers:
+            self.handlers[f](call, invoke, end)
 
     def connect(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is not None and end.type == "ok":
@@ -151,6 +151,8 @@ class _Reading:
         if end is not None and end.type == "ok":
             job_id = end.value["id"]
             job.confirmed.append((call, job_id))
+            if end.time_ns < job.confirmed_ns:
+                job.confirmed_ns = end.time_ns
             self.nonces[job_id] = nonce
 
     def reserve(self, call: Call, invoke: Op, end: Op | None) -> None:
@@ -182,8 +184,10 @@ class _Reading:
             if call.f != "touch" and self.holding.get(call.process) is delivery:
                 del self.holding[call.process]
         nonce = delivery.nonce if delivery else self.nonces.get(job_id)
-        if call.f == "ack" and nonce in self.model.jobs:
-            self.model.jobs[nonce].acks.append(call)
+        if call.f == "ack" and (job := self.model.jobs.get(nonce or "")):
+            job.acks.append(call)
+            if call.outcome != "fail" and call.invoked_ns < job.finished_ns:
+                job.finished_ns = call.invoked_ns
 
     # The auditor, who asks what only some brokers tell
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
@@ -28,7 +28,7 @@ class AttemptsIncrease(Checker):
             findings.setdefault(found.job, found)
         count = sum(len(job.deliveries) for job in model.jobs.values())
         told = "ids, tokens and attempts" if model.has_tokens else "ids (this broker gives no tokens)"
-        return self.judged(list(findings.values()), f"{told} of {count} deliveries")
+        return self.judged(list(findings.values()), f"{told} of {some(count, 'delivery', 'deliveries')}")
 
 
 def _ids_used_twice(model: Model) -> Iterator[Finding]:
@@ -53,7 +53,8 @@ def _tokens_used_twice(model: Model) -> Iterator[Finding]:
                 continue
             first = owners.setdefault((delivery.incarnation, delivery.token), delivery)
             if first is not delivery:
-                summary = f"token {delivery.token} given twice, with jobs {first.nonce} and {job.nonce}"
+                whom = f"{first.call.process} and {delivery.call.process}"
+                summary = f"job {job.nonce}: token {delivery.token} given to {whom}"
                 yield Finding(summary, job.nonce, first.call.ops + delivery.call.ops)
 
 
