@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dsjq_lab.history import Op
+from dsjq_lab.history import Op, no_garbage
 from dsjq_lab.model import Model
 from dsjq_lab.report.explain import HEALED, STRUCK
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
@@ -31,7 +31,8 @@ RECORDS = {  # the broker's own word for a change -> (the call that asks for it,
 
 
 def trace(model: Model) -> Trace:
-    return _Telling(model).told()
+    with no_garbage():
+        return _Telling(model).told()
 
 
 def lane_order(lane: str) -> tuple[int, str, int]:

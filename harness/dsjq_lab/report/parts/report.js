@@ -68,12 +68,13 @@ function place() {
   letters = Math.floor((wide - 18) / LETTER);
   let left = GUTTER + wide * margin;
   x = run.lanes.map((_, lane) => used.has(lane) ? (left += wide) - wide : undefined);
-  const heads = make("svg", {width: left, height: HEAD});
+  const width = Math.max(left, box.clientWidth);
+  const heads = make("svg", {width, height: HEAD});
   run.lanes.forEach((lane, number) => {
     if (x[number] !== undefined) heads.append(label(x[number], 20, lane, "head"));
   });
   element("lanes").replaceChildren(heads);
-  element("lanes").style.width = element("room").style.width = `${left}px`;
+  element("lanes").style.width = element("room").style.width = `${width}px`;
   element("room").style.height = `${rows.length * ROW}px`;
 }
 
@@ -121,7 +122,7 @@ function drawRow(row, y) {
   if (event[MEASURED]) drawn.append(label(GUTTER - 12, y + 4, (event[TIME] / 1e3).toFixed(1), "time"));
   const gap = row ? event[TIME] - events[rows[row - 1]][TIME] : 0;
   if (gap > 20000 && gap > run.span / 40) drawn.append(label(GUTTER - 12, y - 8, `⋯ +${(gap / 1e3).toFixed(0)} ms`, "time gap"));
-  drawn.append(make("circle", {class: event[MEASURED] ? "dot" : "dot guess", cx: at, cy: y, r: 4}));
+  drawn.append(make("path", {class: event[MEASURED] ? "dot" : "dot guess", d: shape(event[KIND], at, y)}));
   if (event[KIND] === "serve") {
     const away = onTheLeft(events[event[CALL]][LANE]) ? 1 : -1;
     if (event[STATE]) drawn.append(label(at + 11 * away, y + 4, cut(about(event), letters), `state ${event[STATE]}`, away));
@@ -135,6 +136,12 @@ function drawRow(row, y) {
     drawn.append(at > width / 2 ? label(GUTTER, y + 4, `▶ ${note}`, "note") : label(width - 12, y + 4, `${note} ◀`, "note", -1));
   }
   return drawn;
+}
+
+function shape(kind, x, y) {
+  if (kind === "fault") return `M${x - 5},${y - 5} l10,10 m0,-10 l-10,10`;
+  if (kind === "hang") return `M${x - 3},${y - 6} v12 m6,-12 v12`;
+  return `M${x - 4},${y} a4,4 0 1 0 8,0 a4,4 0 1 0 -8,0`;
 }
 
 function drawLanes(group, first, last, y) {
