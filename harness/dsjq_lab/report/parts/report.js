@@ -183,8 +183,11 @@ function drawMessage(group, [source, target, to, words, fate], y) {
 // -- What led to what --------------------------------------------------------------------------------------
 
 // Along lanes and messages, forwards and backwards: for each event those before it, and those after it.
-const before = events.map(() => []), after = events.map(() => []);
-{
+let before = null, after = null;
+
+function connect() {
+  before = events.map(() => []);
+  after = events.map(() => []);
   const step = (one, other) => { before[other].push(one); after[one].push(other); };
   const lastOf = new Map();
   for (const event of events) {
@@ -196,7 +199,11 @@ const before = events.map(() => []), after = events.map(() => []);
 
 function reach(start, steps) {
   const reached = new Set(), waiting = [start];
-  while (waiting.length) for (const next of steps[waiting.pop()]) if (!reached.has(next)) { reached.add(next); waiting.push(next); }
+  while (waiting.length) {
+    for (const next of steps[waiting.pop()]) {
+      if (!reached.has(next)) { reached.add(next); waiting.push(next); }
+    }
+  }
   return reached;
 }
 
@@ -204,6 +211,7 @@ function select(index) {
   selected = index;
   related = null;
   if (index !== null) {
+    if (before === null) connect();
     const past = reach(index, before), future = reach(index, after);
     related = new Set([index, ...past, ...future]);
     const event = events[index];
