@@ -106,8 +106,8 @@ class Told:
         if verb in MORTAL:
             self.reconnect(victim)
 
-    def exit(self, victim: str, planned: bool = False, status: int = 1) -> None:
-        self._op("lab", "info", "exit", {"victim": victim, "status": status, "planned": planned})
+    def exit(self, victim: str, planned: bool = False) -> None:
+        self._op("lab", "info", "exit", {"victim": victim, "status": 1, "planned": planned})
         self.reconnect(victim)
 
     def broker_ready(self) -> None:
