@@ -188,6 +188,8 @@ def test_verbs_and_triggers(
         (FAULT + "{kill: broker, at: 1s, grace: 1s}", (7, 28), "unknown-key", "no 'grace' here"),
         (FAULT + "{pause: broker, at: 1s, until: {}}", (7, 36), "value", "at least 1 item"),
         (FAULT + "{pause: broker, at: 1s, until: {ackd: 1}}", (7, 37), "value", "did you mean 'acked'?"),
+        (FAULT + "{pause: broker, at: 1s, until: {an event: 1}}", (7, 37), "value", "should be"),
+        (FAULT + "{pause: broker, at: 1s, for: 1s, an event: 1}", (7, 38), "unknown-key", "no 'an event'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: 0}}", (7, 44), "value", "'that job'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: true}}", (7, 44), "value", "'that job'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: this job}}", (7, 44), "value", "'that job'"),
