@@ -98,44 +98,43 @@ class _Reading:
     # Clients
 
     def client(self, op: Op) -> None:
-        process = op.process
+        process, value = op.process, op.value
         if process in self.leaving:
             self.overs[self.leaving.pop(process)] = op.time_ns
         if op.type == "invoke":
-            conn = op.value["conn"]
-            if self.conns.get(process, conn) != conn:
+            conn = value["conn"]
+            if self.conns.get(process) != conn:
                 self.exited(process, op.time_ns)  # a former process of the same name
-            if unfinished := self.pending.get(process):
-                self.complete(unfinished, None)
-            self.conns[process] = conn
+                self.conns[process] = conn
+            if process in self.pending:
+                self.complete(self.pending[process], None)
             self.pending[process] = op
             if op.f == "submit":
-                payload = op.value["payload"]
-                nonce = nonce_of(payload)
+                nonce = nonce_of(value["payload"])
                 if nonce not in self.model.jobs:
-                    self.model.jobs[nonce] = Job(nonce, payload)
+                    self.model.jobs[nonce] = Job(nonce, value["payload"])
         elif op.f == "close":
-            self.leave(process, op.value["conn"], op.time_ns)
+            self.leave(process, value["conn"], op.time_ns)
         else:
             self.complete(self.pending.pop(process, op), op)
         self.seen_ns[process] = op.time_ns
 
     def complete(self, invoke: Op, end: Op | None) -> None:
         """Pair an invocation with its completion, if it ever came."""
-        conn = invoke.value["conn"]
+        f, conn, invoked_ns = invoke.f, invoke.value["conn"], invoke.time_ns
         if end is None:
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, math.inf, "info", (invoke.index,))
+            call = Call(f, invoke.process, conn, invoked_ns, math.inf, "info", (invoke.index,))
         else:
-            ops = (invoke.index, end.index)
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, end.time_ns, end.type, ops)
-            if end.type == "info":
+            outcome, ops = end.type, (invoke.index, end.index)
+            call = Call(f, invoke.process, conn, invoked_ns, end.time_ns, outcome, ops)
+            if outcome == "info":
                 self.lose_connection(invoke, end)
             else:
-                self.answered[conn] = invoke.time_ns
-            if end.type == "ok":
+                self.answered[conn] = invoked_ns
+            if outcome == "ok":
                 self.last_ok_ns = end.time_ns
-        if handle := self.handlers.get(call.f):
-            handle(call, invoke, end)
+        if f in self.handlers:
+            self.handlers[f](call, invoke, end)
 
     def connect(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is not None and end.type == "ok":
@@ -151,6 +150,8 @@ class _Reading:
         if end is not None and end.type == "ok":
             job_id = end.value["id"]
             job.confirmed.append((call, job_id))
+            if end.time_ns < job.confirmed_ns:
+                job.confirmed_ns = end.time_ns
             self.nonces[job_id] = nonce
 
     def reserve(self, call: Call, invoke: Op, end: Op | None) -> None:
@@ -182,8 +183,10 @@ class _Reading:
             if call.f != "touch" and self.holding.get(call.process) is delivery:
                 del self.holding[call.process]
         nonce = delivery.nonce if delivery else self.nonces.get(job_id)
-        if call.f == "ack" and nonce in self.model.jobs:
-            self.model.jobs[nonce].acks.append(call)
+        if call.f == "ack" and (job := self.model.jobs.get(nonce or "")):
+            job.acks.append(call)
+            if call.outcome != "fail" and call.invoked_ns < job.finished_ns:
+                job.finished_ns = call.invoked_ns
 
     # The auditor, who asks what only some brokers tell
 

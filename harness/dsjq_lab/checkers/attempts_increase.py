@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
@@ -28,15 +28,16 @@ class AttemptsIncrease(Checker):
             findings.setdefault(found.job, found)
         count = sum(len(job.deliveries) for job in model.jobs.values())
         told = "ids, tokens and attempts" if model.has_tokens else "ids (this broker gives no tokens)"
-        return self.judged(list(findings.values()), f"{told} of {count} deliveries")
+        return self.judged(list(findings.values()), f"{told} of {some(count, 'delivery', 'deliveries')}")
 
 
 def _ids_used_twice(model: Model) -> Iterator[Finding]:
     """By two answers to SUBMIT, or by an answer and a delivery."""
     owners: dict[tuple[int, str], tuple[str, Call]] = {}
     for job in model.jobs.values():
-        for call, id in (*job.confirmed, *((delivery.call, delivery.id) for delivery in job.deliveries)):
-            life = model.incarnation(call)
+        named = [(model.incarnation(call), id, call) for call, id in job.confirmed]
+        named += [(delivery.incarnation, delivery.id, delivery.call) for delivery in job.deliveries]
+        for life, id, call in named:
             if life is None:
                 continue
             owner, first = owners.setdefault((life, id), (job.nonce, call))
@@ -53,7 +54,8 @@ def _tokens_used_twice(model: Model) -> Iterator[Finding]:
                 continue
             first = owners.setdefault((delivery.incarnation, delivery.token), delivery)
             if first is not delivery:
-                summary = f"token {delivery.token} given twice, with jobs {first.nonce} and {job.nonce}"
+                whom = f"{first.call.process} and {delivery.call.process}"
+                summary = f"job {job.nonce}: token {delivery.token} given to {whom}"
                 yield Finding(summary, job.nonce, first.call.ops + delivery.call.ops)
 
 
