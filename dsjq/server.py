@@ -17,6 +17,7 @@ from .text import BadLine, Lines, decode_command, encode_reply
 BACKLOG = 1024
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 ACCEPT_PAUSE_S = 0.1
+LAST_REPLIES_S = 2.0  # how long a client may leave its last replies unread
 
 
 class Server:
@@ -33,16 +34,18 @@ class Server:
         self.acceptor.start()
 
     def stop(self) -> None:
-        """Take no more connections, end those that are open, and wait for their threads."""
+        """Take no more connections, answer what was asked on those that are open, and end them."""
         self.stopping = True
         self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() would not
         self.acceptor.join()
         self.listener.close()
         with self.lock:
             open_now = list(self.connections.items())
-        for conn, thread in open_now:
-            _hang_up(conn)
-            thread.join()
+        for how, patience_s in ((socket.SHUT_RD, LAST_REPLIES_S), (socket.SHUT_RDWR, None)):
+            for conn, thread in open_now:
+                with contextlib.suppress(OSError):  # it may have ended meanwhile
+                    conn.shutdown(how)
+                thread.join(patience_s)
 
     def _accept(self) -> None:
         while not self.stopping:
@@ -100,11 +103,6 @@ def _has_hung_up(conn: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def _hang_up(conn: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it may have ended meanwhile
-        conn.shutdown(socket.SHUT_RDWR)
 
 
 def serve(broker: Broker, host: str, port: int, grace_s: float = 5.0) -> None:
