@@ -1,6 +1,7 @@
 """Real processes: a whole run, a strike at an exact moment, and nothing left of a killed lab."""
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, sce
 
 from dsjq_lab import runs, workload
 from dsjq_lab.brokers import Dsjq
+from dsjq_lab.live import Channel
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +139,17 @@ runpy.run_module("dsjq", run_name="__main__")
         ("start", {"incarnation": 1}), ("record", {"record": "Submitted", "job": 1}),
         ("broker_ready", {"incarnation": 1})]
     assert ending(ops)["drained"]
+
+
+def test_a_client_that_died_with_our_word_unread_is_heard_to_its_end():
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"its last words\nand hal")
+        ours.sendall(b"go\n")
+        theirs.close()  # now the kernel says "reset" where it would have said "end"
+        channel = Channel(ours)
+        assert channel.receive() == [b"its last words"]
+        assert channel.receive() == [] and channel.ended
 
 
 def test_nothing_is_left_of_a_killed_lab(tmp_path):
