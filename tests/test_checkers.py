@@ -419,6 +419,15 @@ def test_a_run_ended_before_its_time_accuses_nobody() -> None:
     assert told.verdict("everything_finishes").status == UNKNOWN
 
 
+def test_a_broker_that_came_back_is_waited_for() -> None:
+    told = stuck()
+    told.now_ms = 100
+    told.exit("broker")
+    told.broker_ready()
+    told.end(drained=False, why="interrupted")
+    assert told.verdict("everything_finishes").status == UNKNOWN
+
+
 def test_the_clock_starts_when_the_last_fault_is_healed() -> None:
     told = stuck()
     told.fault("kill", "broker")

@@ -109,8 +109,9 @@ def test_a_life_along_the_edges() -> None:
     told.trace_start()
     told.trace(1, "Submitted", "Delivered", "Touched", "Failed", "Retried", "Delivered", "Requeued")
     told.trace(1, "Delivered", "Died", "Kicked", "Delivered", "Acked")
+    told.trace(2, "Delayed", "Matured", "Delivered", "Released")
     verdict = told.verdict("legal_transitions")
-    assert (verdict.status, verdict.summary) == (HOLDS, "12 records of 1 job")
+    assert (verdict.status, verdict.summary) == (HOLDS, "16 records of 2 jobs")
 
 
 @pytest.mark.parametrize(

@@ -141,14 +141,14 @@ runpy.run_module("dsjq", run_name="__main__")
     assert ending(ops)["drained"]
 
 
-def test_a_client_that_died_with_our_word_unread_is_heard_to_its_end():
+def test_last_words_are_heard_of_one_who_died_with_a_word_of_ours_unread():
     ours, theirs = socket.socketpair()
     with ours:
-        theirs.sendall(b"its last words\nand hal")
-        ours.sendall(b"go\n")
-        theirs.close()  # now the kernel says "reset" where it would have said "end"
         channel = Channel(ours)
-        assert channel.receive() == [b"its last words"]
+        ours.sendall(b"go\n")
+        theirs.sendall(b"its last words\nand half a")
+        theirs.close()
+        assert channel.receive() == [b"its last words"] and not channel.ended
         assert channel.receive() == [] and channel.ended
 
 

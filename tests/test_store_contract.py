@@ -251,6 +251,7 @@ WRITERS = [  # what happened before, and the command that writes
     (nothing, m.Submit(b"new"), m.JobId(1)),
     (leased, m.Ack(1), m.Ok()),
     (leased, m.Fail(1), m.Ok()),
+    (leased, m.Release(1), m.Ok()),
     (dead, m.Kick(1), m.Ok()),
 ]
 
@@ -271,6 +272,8 @@ def test_who_writes_waits(kind: Kind, tmp_path: Path, prepare: Any, command: m.C
 READERS = [  # what is under way, and what is asked meanwhile about the same job
     (nothing, m.Submit(b"x"), m.Status(1)),
     (nothing, m.Submit(b"x"), m.Reserve()),
+    (nothing, m.Submit(b"x", key="k"), m.Submit(b"x", key="k")),
+    (nothing, m.Submit(b"x", key="k"), m.Submit(b"another", key="k")),
     (leased, m.Ack(1), m.Ack(1)),
     (leased, m.Ack(1), m.Ack(1, "1.1")),
     (leased, m.Ack(1), m.Touch(1)),

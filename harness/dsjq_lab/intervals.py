@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dsjq_lab.seen import Delivery, Job
+from dsjq_lab.seen import Call, Delivery, Job
 
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
@@ -33,8 +33,7 @@ class _Intervals:
         for delivery in self.deliveries():
             life = self.model.life(delivery.invoked_ns)
             death_ns = self.model.death_ns(life)
-            if death_ns > delivery.returned_ns:
-                delivery.incarnation = life
+            delivery.incarnation = life if delivery.returned_ns < death_ns else None
             delivery.cut_ns = min(death_ns, self.cuts.get(delivery.call.conn, math.inf))
             delivery.held_until_ns = min(delivery.cut_ns, self.lease_end(delivery))
             self.give_back(delivery)
@@ -68,7 +67,7 @@ class _Intervals:
         late_ns = self.slack_ns if delivery.token is None else 0
         renewed_ns: float = delivery.returned_ns
         failed_ns: float | None = None  # when its FAIL had certainly been heard, if it said so
-        may_be_done = False
+        acks: list[Call] = []
         for call in delivery.settles:
             if call.outcome == "fail":
                 continue
@@ -77,9 +76,9 @@ class _Intervals:
                 renewed_ns = max(renewed_ns, heard_ns)
             elif call.f == "fail":
                 failed_ns = heard_ns
-            elif not may_be_done:
-                may_be_done = True
-                delivery.accepted = call if call.outcome == "ok" else None
+            else:
+                acks.append(call)
+        delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
         delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
         over_ns = self.in_peace(self.overs.get(delivery.call.conn, math.inf), self.slack_ns)
         back_ns = min(delivery.lapsed_ns, over_ns)

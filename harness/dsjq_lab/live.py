@@ -209,7 +209,7 @@ class Channel:
         """Blocks until there is something. A line that its writer did not live to finish is dropped."""
         try:
             data = self.socket.recv(1 << 16)
-        except ConnectionResetError:  # it was killed before it read our last word; all of its own were read
+        except ConnectionResetError:  # it died with a word of ours unread; what it said came before this
             data = b""
         self.ended = not data
         *lines, self.rest = (self.rest + data).split(b"\n")

@@ -71,11 +71,12 @@ class Model:
         begun = bisect_left(self.lost_requests, until_ns, key=lambda request: request.invoked_ns)
         return certain + begun - bisect_right(self.lost_over_ns, job.submits[0].invoked_ns)
 
-    def may_be_dead(self, job: Job) -> bool:
-        """A broker that has a limit of attempts, and lists no dead, may have buried it in silence."""
-        if job.nonce in self.dead or self.header.max_attempts is None or self.listings or self.stats:
-            return job.nonce in self.dead
-        return self.possible_attempts(job, math.inf) >= self.header.max_attempts
+    def buried(self) -> set[str]:
+        """Jobs that are dead, or may be: a broker with a limit that lists no dead buries them in silence."""
+        limit = self.header.max_attempts
+        if limit is None or self.listings or self.stats:
+            return self.dead
+        return {job.nonce for job in self.jobs.values() if self.possible_attempts(job, math.inf) >= limit}
 
     @property
     def dead_unseen(self) -> int:
@@ -84,11 +85,9 @@ class Model:
 
     def unaccounted(self) -> list[Job]:
         """Jobs that the broker took, of which no ACK may have happened, and which are not dead either."""
-        return [
-            job
-            for job in self.jobs.values()
-            if job.finished_ns == math.inf and job.acknowledged and not self.may_be_dead(job)
-        ]
+        open_jobs = [job for job in self.jobs.values() if job.acknowledged and job.finished_ns == math.inf]
+        buried = self.buried() if open_jobs else self.dead
+        return [job for job in open_jobs if job.nonce not in buried]
 
     def counts(self) -> dict[str, int]:
         """Jobs by their fate (as Jepsen counts them), and deliveries by their cause."""

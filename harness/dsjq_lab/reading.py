@@ -98,42 +98,41 @@ class _Reading:
     # Clients
 
     def client(self, op: Op) -> None:
-        _, time_ns, process, type, f, value, _ = op
+        process, value = op.process, op.value
         if process in self.leaving:
-            self.overs[self.leaving.pop(process)] = time_ns
-        if type == "invoke":
+            self.overs[self.leaving.pop(process)] = op.time_ns
+        if op.type == "invoke":
             conn = value["conn"]
             if self.conns.get(process) != conn:
-                self.exited(process, time_ns)  # a former process of the same name
+                self.exited(process, op.time_ns)  # a former process of the same name
                 self.conns[process] = conn
             if process in self.pending:
                 self.complete(self.pending[process], None)
             self.pending[process] = op
-            if f == "submit":
+            if op.f == "submit":
                 nonce = nonce_of(value["payload"])
                 if nonce not in self.model.jobs:
                     self.model.jobs[nonce] = Job(nonce, value["payload"])
-        elif f == "close":
-            self.leave(process, value["conn"], time_ns)
+        elif op.f == "close":
+            self.leave(process, value["conn"], op.time_ns)
         else:
             self.complete(self.pending.pop(process, op), op)
-        self.seen_ns[process] = time_ns
+        self.seen_ns[process] = op.time_ns
 
     def complete(self, invoke: Op, end: Op | None) -> None:
         """Pair an invocation with its completion, if it ever came."""
-        index, invoked_ns, process, _, f, value, _ = invoke
-        conn = value["conn"]
+        f, conn, invoked_ns = invoke.f, invoke.value["conn"], invoke.time_ns
         if end is None:
-            call = Call(f, process, conn, invoked_ns, math.inf, "info", (index,))
+            call = Call(f, invoke.process, conn, invoked_ns, math.inf, "info", (invoke.index,))
         else:
-            end_index, returned_ns, _, outcome, _, _, _ = end
-            call = Call(f, process, conn, invoked_ns, returned_ns, outcome, (index, end_index))
+            outcome, ops = end.type, (invoke.index, end.index)
+            call = Call(f, invoke.process, conn, invoked_ns, end.time_ns, outcome, ops)
             if outcome == "info":
                 self.lose_connection(invoke, end)
             else:
                 self.answered[conn] = invoked_ns
             if outcome == "ok":
-                self.last_ok_ns = returned_ns
+                self.last_ok_ns = end.time_ns
         if f in self.handlers:
             self.handlers[f](call, invoke, end)
 

@@ -52,6 +52,14 @@ class Delivery:
         "token",
     )
 
+    # What follows is known once all is read (intervals.py).
+    incarnation: int | None  # which life of the broker gave it out; None: in doubt
+    accepted: Call | None  # its ACK that was answered OK, unless an earlier one may have counted
+    cut_ns: float  # the earliest moment at which its connection, or the broker, may have died
+    held_until_ns: float
+    lapsed_ns: float  # by when its time is over in any case
+    back_ns: float
+
     def __init__(self, call: Call, nonce: str, returned_ns: int, value: dict[str, Any]) -> None:
         self.call = call
         self.invoked_ns = call.invoked_ns
@@ -62,13 +70,6 @@ class Delivery:
         self.token: str | None = value.get("token")
         self.attempt: int | None = value.get("attempt")
         self.settles: list[Call] = []  # the holder's own ack, fail and touch
-        # The ACK that was answered OK, unless an earlier one may have counted: repeating it is no crime.
-        self.accepted: Call | None = None
-        self.cut_ns = math.inf  # the earliest moment at which its connection, or the broker, may have died
-        self.held_until_ns: float = returned_ns
-        self.lapsed_ns = math.inf  # by when its time is over in any case
-        self.back_ns = math.inf
-        self.incarnation: int | None = None  # which life of the broker gave it out; None: in doubt
 
     @property
     def holder(self) -> tuple[str, str | None]:

@@ -35,8 +35,9 @@ def _ids_used_twice(model: Model) -> Iterator[Finding]:
     """By two answers to SUBMIT, or by an answer and a delivery."""
     owners: dict[tuple[int, str], tuple[str, Call]] = {}
     for job in model.jobs.values():
-        for call, id in (*job.confirmed, *((delivery.call, delivery.id) for delivery in job.deliveries)):
-            life = model.incarnation(call)
+        named = [(model.incarnation(call), id, call) for call, id in job.confirmed]
+        named += [(delivery.incarnation, delivery.id, delivery.call) for delivery in job.deliveries]
+        for life, id, call in named:
             if life is None:
                 continue
             owner, first = owners.setdefault((life, id), (job.nonce, call))

@@ -22,7 +22,8 @@ class EverythingFinishes(Checker):
         if end is None:
             return self.unknown("the history has no end")
         allowed_ns = model.header.finish_within_ns
-        owed = [job for job in model.jobs.values() if job.acknowledged and not model.may_be_dead(job)]
+        buried = model.buried()
+        owed = [job for job in model.jobs.values() if job.acknowledged and job.nonce not in buried]
         calm_ns = max([model.calm_ns, *(job.confirmed_ns for job in owed)])
         deadline_ns = calm_ns + allowed_ns + end.epsilon_ns
         findings = [_unfinished(job, allowed_ns) for job in owed if job.finished_ns > deadline_ns]

@@ -13,12 +13,15 @@ from dsjq_lab.verdict import Verdict
 TRANSITIONS: dict[str, tuple[str | None, str]] = {
     # record: (from, to)
     "Submitted": (None, "PENDING"),
+    "Delayed": (None, "DELAYED"),
+    "Matured": ("DELAYED", "PENDING"),
     "Delivered": ("PENDING", "IN_FLIGHT"),
     "Touched": ("IN_FLIGHT", "IN_FLIGHT"),
     "Acked": ("IN_FLIGHT", "DONE"),
     "Failed": ("IN_FLIGHT", "FAILED"),
     "Retried": ("FAILED", "PENDING"),
     "Requeued": ("IN_FLIGHT", "PENDING"),
+    "Released": ("IN_FLIGHT", "PENDING"),
     "Died": ("IN_FLIGHT", "DEAD"),
     "Kicked": ("DEAD", "PENDING"),
 }

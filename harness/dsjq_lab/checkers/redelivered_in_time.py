@@ -25,9 +25,9 @@ class RedeliveredInTime(Checker):
 
     def check(self, model: Model) -> Verdict:
         answers = _Empties(model)
-        jobs = [job for job in model.jobs.values() if job.deliveries and job.is_single]
-        findings = [found for job in jobs if (found := _withheld(job, answers, model))]
-        again = sum(len(job.deliveries) - 1 for job in jobs)
+        came_back = [job for job in model.jobs.values() if job.is_single and _came_back(job)]
+        findings = [found for job in came_back if (found := _withheld(job, answers, model))]
+        again = sum(len(job.deliveries) - 1 for job in model.jobs.values() if job.deliveries)
         return self.judged(findings, f"{some(again, 'redelivery', 'redeliveries')}, no job was withheld")
 
 
@@ -52,27 +52,31 @@ class _Empties:
         return self.earliest[place] if place < len(self.earliest) else None
 
 
+def _came_back(job: Job) -> bool:
+    return any(delivery.back_ns < job.finished_ns for delivery in job.deliveries)
+
+
 def _withheld(job: Job, answers: _Empties, model: Model) -> Finding | None:
-    limit = model.header.max_attempts or math.inf
+    limit = model.header.max_attempts
     for last, back_ns, next_ns in _waits(job):
-        if last.incarnation is None or back_ns >= job.finished_ns:
-            continue
         empty = answers.first_after(back_ns)
-        until_ns = min(next_ns, job.finished_ns, model.death_ns(last.incarnation))
+        if not empty or last.incarnation is None or empty.returned_ns >= model.death_ns(last.incarnation):
+            continue
         buried = next_ns == math.inf and job.nonce in model.dead
-        if empty and empty.returned_ns < until_ns and not buried:
-            if model.possible_attempts(job, empty.returned_ns) < limit:
+        if empty.returned_ns < next_ns and not buried:
+            attempts = model.possible_attempts(job, empty.returned_ns)
+            if limit is None or attempts < limit:
                 return _forgotten(last, empty)
     return None
 
 
 def _waits(job: Job) -> Iterator[tuple[Delivery, float, float]]:
-    """(the last delivery so far, when all of them were back, when the next may have been made)"""
+    """(the last delivery so far, when all of them were back, when the next, or an ACK, may have counted)"""
     deliveries = sorted(job.deliveries, key=lambda delivery: delivery.invoked_ns)
     back_ns = 0.0
     for last, following in zip_longest(deliveries, deliveries[1:]):
         back_ns = max(back_ns, last.back_ns)
-        next_ns = following.invoked_ns if following else math.inf
+        next_ns = min(following.invoked_ns, job.finished_ns) if following else job.finished_ns
         if back_ns < next_ns:
             yield last, back_ns, next_ns
 
