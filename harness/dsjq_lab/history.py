@@ -116,7 +116,7 @@ def _read_header(path: Path, line: bytes) -> Header:
 
 
 def _op(index: int, fields: dict[str, Any]) -> Op:
-    time_ns, process, type, f, value, error = FIELDS(fields)
-    if type not in TYPES:
-        raise ValueError(f"type {type!r}")
-    return Op(index, int(time_ns), process, type, f, value, error)
+    op = Op(index, *FIELDS(fields))
+    if op.type not in TYPES or type(op.time_ns) is not int:
+        raise ValueError(f"type {op.type!r} at {op.time_ns!r}")
+    return op

@@ -63,28 +63,27 @@ class _Intervals:
     # At the latest
 
     def give_back(self, delivery: Delivery) -> None:
-        """Only a broker that gives tokens looks at its clock at each command; the others may sweep."""
+        """Only a broker that gives tokens looks at its clock at each command; the others may be late."""
         late_ns = self.slack_ns if delivery.token is None else 0
         renewed_ns: float = delivery.returned_ns
-        failed_ns: float | None = None  # when its FAIL had certainly been heard, if it said so
+        failed: Call | None = None
         acks: list[Call] = []
         for call in delivery.settles:
             if call.outcome == "fail":
                 continue
-            heard_ns = call.returned_ns if call.outcome == "ok" else math.inf
             if call.f == "touch":
-                renewed_ns = max(renewed_ns, heard_ns)
+                renewed_ns = max(renewed_ns, call.returned_ns if call.outcome == "ok" else math.inf)
             elif call.f == "fail":
-                failed_ns = heard_ns
+                failed = call
             else:
                 acks.append(call)
         delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
         delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
         over_ns = self.in_peace(self.overs.get(delivery.call.conn, math.inf), self.slack_ns)
-        back_ns = min(delivery.lapsed_ns, over_ns)
-        if failed_ns is not None:  # then it may have to wait for its retry, from whenever it was heard
-            back_ns = min(self.in_peace(failed_ns, late_ns), back_ns) + self.model.header.backoff_ns
-        delivery.back_ns = back_ns
+        delivery.back_ns = min(delivery.lapsed_ns, over_ns)
+        if failed:  # then it waits for its retry since that was heard: before the lease ended, at any rate
+            heard_ns = failed.returned_ns if failed.outcome == "ok" else delivery.back_ns
+            delivery.back_ns = self.in_peace(heard_ns, late_ns) + self.model.header.backoff_ns
 
     def in_peace(self, time_ns: float, late_ns: int) -> float:
         """`late_ns` after a moment; if a fault is upon the broker meanwhile, the slack after its end."""

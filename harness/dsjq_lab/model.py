@@ -26,6 +26,7 @@ class Model:
         self.ops: list[Op] = history.ops
         self.jobs: dict[str, Job] = {}
         self.strays: list[Delivery] = []  # of nonces that nobody had submitted
+        self.renamed: list[tuple[str, Call, Call]] = []  # (an id, a call that gave it to a job, to another)
         self.has_tokens = False
         self.empties: list[Call] = []  # requests answered EMPTY
         self.lost_requests: list[LostRequest] = []  # in the order of their invocation

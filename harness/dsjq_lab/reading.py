@@ -52,7 +52,7 @@ class _Reading:
         self.last_ok_ns = model.header.start_ns
         self.holding: dict[str, Delivery] = {}  # process -> its last delivery, until settled or cut
         self.given: dict[tuple[str, str, str | None], Delivery] = {}  # (connection, id, token or None)
-        self.nonces: dict[str, str] = {}  # id -> the nonce last seen with it
+        self.names: dict[str, tuple[str, Call]] = {}  # id -> the nonce last seen with it, and in which call
         self.lost: list[Call] = []  # requests of unknown outcome
         self.strikes: dict[int, Strike] = {}
         self.handlers = {
@@ -148,11 +148,9 @@ class _Reading:
         job = self.model.jobs[nonce]
         job.submits.append(call)
         if end is not None and end.type == "ok":
-            job_id = end.value["id"]
-            job.confirmed.append((call, job_id))
             if end.time_ns < job.confirmed_ns:
                 job.confirmed_ns = end.time_ns
-            self.nonces[job_id] = nonce
+            self.name(end.value["id"], nonce, call)
 
     def reserve(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is None or end.type == "info":
@@ -169,11 +167,17 @@ class _Reading:
         job = self.model.jobs.get(nonce)
         (job.deliveries if job else self.model.strays).append(delivery)
         self.holding[call.process] = delivery
-        self.nonces[delivery.id] = nonce
+        self.name(delivery.id, nonce, call)
         self.given[call.conn, delivery.id, None] = delivery
         if delivery.token is not None:
             self.given[call.conn, delivery.id, delivery.token] = delivery
             self.model.has_tokens = True
+
+    def name(self, id: str, nonce: str, call: Call) -> None:
+        owner, told = self.names.get(id, (nonce, call))
+        if owner != nonce:
+            self.model.renamed.append((id, told, call))
+        self.names[id] = nonce, call
 
     def settle(self, call: Call, invoke: Op, end: Op | None) -> None:
         job_id = invoke.value["id"]
@@ -182,8 +186,8 @@ class _Reading:
             delivery.settles.append(call)
             if call.f != "touch" and self.holding.get(call.process) is delivery:
                 del self.holding[call.process]
-        nonce = delivery.nonce if delivery else self.nonces.get(job_id)
-        if call.f == "ack" and (job := self.model.jobs.get(nonce or "")):
+        nonce = delivery.nonce if delivery else self.names.get(job_id, ("", call))[0]
+        if call.f == "ack" and (job := self.model.jobs.get(nonce)):
             job.acks.append(call)
             if call.outcome != "fail" and call.invoked_ns < job.finished_ns:
                 job.finished_ns = call.invoked_ns

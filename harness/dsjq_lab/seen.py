@@ -81,7 +81,6 @@ class Job:
 
     __slots__ = (
         "acks",
-        "confirmed",
         "confirmed_ns",
         "copies",
         "deliveries",
@@ -96,8 +95,7 @@ class Job:
         self.nonce = nonce
         self.payload = payload
         self.submits: list[Call] = []
-        self.confirmed: list[tuple[Call, str]] = []  # those answered ok, and with which id
-        self.confirmed_ns = math.inf  # when the first of them returned
+        self.confirmed_ns = math.inf  # when the first of those answered ok returned
         self.deliveries: list[Delivery] = []  # in the order of their return
         self.acks: list[Call] = []  # by whomever
         self.finished_ns = math.inf  # the earliest moment at which an ACK may have counted

@@ -12,7 +12,7 @@ from typing import Any
 
 from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
-from dsjq_lab.seen import Call, Delivery
+from dsjq_lab.seen import Delivery
 from dsjq_lab.verdict import Verdict
 
 TOKEN = re.compile(r"(\d+)\.(\d+)")  # <epoch>.<counter>, compared as two numbers
@@ -23,9 +23,9 @@ class AttemptsIncrease(Checker):
     rule = "Each delivery has a larger token than those before it, and a larger attempt; an id names one job."
 
     def check(self, model: Model) -> Verdict:
-        findings: dict[str | None, Finding] = {}
+        findings: dict[str, Finding] = {}
         for found in (*_ids_used_twice(model), *_tokens_used_twice(model), *_not_increased(model)):
-            findings.setdefault(found.job, found)
+            findings.setdefault(found.job or found.summary, found)
         count = sum(len(job.deliveries) for job in model.jobs.values())
         told = "ids, tokens and attempts" if model.has_tokens else "ids (this broker gives no tokens)"
         return self.judged(list(findings.values()), f"{told} of {some(count, 'delivery', 'deliveries')}")
@@ -33,17 +33,10 @@ class AttemptsIncrease(Checker):
 
 def _ids_used_twice(model: Model) -> Iterator[Finding]:
     """By two answers to SUBMIT, or by an answer and a delivery."""
-    owners: dict[tuple[int, str], tuple[str, Call]] = {}
-    for job in model.jobs.values():
-        named = [(model.incarnation(call), id, call) for call, id in job.confirmed]
-        named += [(delivery.incarnation, delivery.id, delivery.call) for delivery in job.deliveries]
-        for life, id, call in named:
-            if life is None:
-                continue
-            owner, first = owners.setdefault((life, id), (job.nonce, call))
-            if owner != job.nonce:
-                summary = f"id {id} names two jobs, {owner} and {job.nonce}"
-                yield Finding(summary, job.nonce, first.ops + call.ops)
+    for id, first, call in model.renamed:
+        life = model.incarnation(first)
+        if life is not None and life == model.incarnation(call):
+            yield Finding(f"id {id} names two jobs", None, first.ops + call.ops)
 
 
 def _tokens_used_twice(model: Model) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from dsjq_lab.model import Model
 from dsjq_lab.verdict import Verdict
 
 A_FEW = 4
-MANY = 3  # times what a pool could hold
+MANY = 2  # times what a pool could hold
 
 
 class NoLeak(Checker):

@@ -68,8 +68,8 @@ def _overtaken(waits: list[_Wait], others: list[Job]) -> Iterator[Finding]:
         while place < len(others) and others[place].deliveries[0].returned_ns < wait.next.invoked_ns:
             stairs.add(others[place])
             place += 1
-        b, (submit, _) = stairs.youngest_after(wait.last.back_ns), wait.job.confirmed[0]
-        if b and b.submits[0].invoked_ns > submit.returned_ns:
+        b = stairs.youngest_after(wait.last.back_ns)
+        if b and b.submits[0].invoked_ns > wait.job.confirmed_ns:
             first, nonce = b.deliveries[0], wait.job.nonce
             summary = f"job {nonce} had come back, and job {b.nonce}, submitted after it, was delivered first"
             settles = tuple(op for call in wait.last.settles for op in call.ops)
