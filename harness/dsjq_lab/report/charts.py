@@ -36,7 +36,7 @@ def pace(model: Model) -> Pace:
     start_ns = model.header.start_ns
     submitted, done = [], []
     for job in model.jobs.values():
-        submitted += [(call.returned_ns - start_ns) / 1e9 for call, _ in job.confirmed]
+        submitted += [(call.returned_ns - start_ns) / 1e9 for call in job.submits if call.outcome == "ok"]
         acked_ns = min((ack.returned_ns for ack in job.acks if ack.outcome == "ok"), default=None)
         if acked_ns is not None and job.submits:
             done.append(((acked_ns - start_ns) / 1e9, (acked_ns - job.submits[0].invoked_ns) / 1e9))

@@ -138,10 +138,10 @@ class _Diagram:
     def points(self) -> None:
         for event in self.events:
             x, y = self.x[event.lane], self.y[event.index]
-            side = -1 if on_the_left(event.lane) else 1
+            side = side_of(event, self.trace)
             start: float = x + side * 11
             if event.kind == "serve":
-                self.served(event, x, y)
+                self.served(event, x, y, side)
                 continue
             ink = {"fault": RED, "hang": BROWN, "heal": GREEN}.get(event.kind, INK)
             if event.kind == "fault":
@@ -154,15 +154,14 @@ class _Diagram:
                 start += side * self.pill(event, start, y, side)
             self.words(event, start, y, side, fill=ink, font_weight="normal" if ink == INK else "bold")
 
-    def served(self, event: Event, x: float, y: float) -> None:
-        """At the broker: what the job became, on the side that the question did not come from."""
+    def served(self, event: Event, x: float, y: float, side: int) -> None:
+        """At the broker, what the job became; elsewhere, what was said."""
         paper = INK if event.measured else PAPER
         self.add("circle", cx=x, cy=y, r=4, fill=paper, stroke=INK, stroke_width=1.5)
-        side = 1 if on_the_left(self.asker(event)) else -1
         if event.state:
             self.pill(event, x + side * 11, y, side)
         elif event.lane != "broker":
-            self.words(event, x + 11, y, 1)
+            self.words(event, x + side * 11, y, side)
 
     def pill(self, event: Event, x: float, y: float, side: int) -> float:
         """Its width."""
@@ -235,11 +234,20 @@ class _Diagram:
         y = self.y[self.events[row].index]
         return y if self.times[row] == time_ns else y - ROW / 2
 
-    def asker(self, event: Event) -> str:
-        return event.lane if event.call is None else self.trace.events[event.call].lane
-
     def story(self, event: Event) -> str:
         return f"{self.trace.seconds(event):.4f} s  {event.lane}: {event.text}"
+
+
+def side_of(event: Event, trace: Trace) -> int:
+    """Where its words stand: 1 for right, -1 for left. It is the side on which there is no message."""
+    other = event.lane
+    if event.kind == "ask":
+        other = trace.sent[event.index].lane
+    elif heard := trace.heard.get(event.index):
+        other = trace.events[heard.source].lane
+    if other == event.lane:
+        return -1 if on_the_left(event.lane) else 1
+    return 1 if trace.lanes.index(other) < trace.lanes.index(event.lane) else -1
 
 
 def on_the_left(lane: str) -> bool:

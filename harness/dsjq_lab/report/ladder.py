@@ -12,7 +12,7 @@ and in `?` if nobody knows. Words stand where the SVG has them (diagram.py).
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dsjq_lab.report.diagram import on_the_left
+from dsjq_lab.report.diagram import on_the_left, side_of
 from dsjq_lab.report.markup import cut
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.trace import DELIVERED, LOST, Event, Message, Trace, gaps
@@ -36,8 +36,6 @@ class _Ladder:
         self.last = lanes[-1] if lanes else ""
         left = GUTTER + (ROOM + 1 if lanes and on_the_left(lanes[0]) else 2)
         self.column = {lane: left + LANE * number for number, lane in enumerate(lanes)}
-        self.sent = {message.source: message for message in trace.messages}
-        self.heard = {message.target: message for message in trace.messages if message.target is not None}
 
     def lines(self) -> Iterator[str]:
         head = [" "] * (max(self.column.values(), default=0) + LANE)
@@ -50,7 +48,7 @@ class _Ladder:
         for event, later, pause in zip(self.events, following, gaps(self.events), strict=True):
             if pause:
                 yield f"{f'+{pause / 1e6:.0f} ms':>{GUTTER - 1}}"
-            answer = self.sent.get(event.index)
+            answer = self.trace.sent.get(event.index)
             if event.kind == "serve" and answer and later and answer.target == later.index:
                 served = event
                 continue
@@ -66,17 +64,17 @@ class _Ladder:
             line[column] = self.lane_at(lane, event.time_ns)
         if event.measured:
             put(line, GUTTER - 2, f"{self.trace.seconds(event) * 1e3:.1f}", -1)
-        side = -1 if on_the_left(event.lane) else 1
+        side = side_of(event, self.trace)
         here = self.column[event.lane]
-        message = self.heard.get(event.index) if event.kind == "hear" else self.sent.get(event.index)
+        message = self.trace.heard.get(event.index) if event.kind == "hear" else self.trace.sent.get(event.index)
         if message and (event.kind != "serve" or message.fate != DELIVERED):
             self.arrow(line, message)
         line[here] = POINTS.get(event.kind, line[here])
         state = served or event
         if state.state:
-            where = self.column[state.lane]
-            away = 1 if self.column[self.asker(state)] < where else -1
-            put(line, where + 2 * away, cut(f"{' '.join(state.jobs)} {state.state}", ROOM), away)
+            away = -1 if state.kind == "clock" else side_of(state, self.trace)
+            words = cut(f"{' '.join(state.jobs)} {state.state}", ROOM)
+            put(line, self.column[state.lane] + 2 * away, words, away)
         if event.kind != "serve" or event.lane != "broker":
             put(line, here + 2 * side, cut(event.text, LAST_ROOM if event.lane == self.last else ROOM), side)
         return "".join(line).rstrip() + ("  <--" if event.index in self.notes else "")
@@ -99,9 +97,6 @@ class _Ladder:
             if band.lane == lane and band.begin_ns <= time_ns < band.end_ns:
                 return LINES[band.kind]
         return "|"
-
-    def asker(self, event: Event) -> str:
-        return event.lane if event.call is None else self.trace.events[event.call].lane
 
 
 def put(line: list[str], column: int, words: str, side: int) -> None:

@@ -146,7 +146,8 @@ def data(result: Result, trace: Trace, shown: View) -> str:
         "span": us(trace.events[-1].time_ns) if trace.events else 0,
         "events": [
             [e.index, us(e.time_ns), place[e.lane], e.kind, cut(e.text, WORDS_MAX),
-             [cut(job, WORDS_MAX) for job in e.jobs], e.state, e.call, int(e.measured), int(e.idle)]
+             [cut(job, WORDS_MAX) for job in e.jobs], e.state, diagram.side_of(e, trace),
+             int(e.measured), int(e.idle)]
             for e in trace.events
         ],
         "messages": [[m.source, m.target, place.get(m.lane), cut(m.text, WORDS_MAX), m.fate]

@@ -290,9 +290,8 @@ class _Telling:
             for record in records:
                 word, why = record.value["record"], record.value.get("why")
                 jobs = tuple(filter(None, [self.named(id, record.time_ns)]))
-                text = f"{word.lower()}: {why}" if why else word.lower()
                 told: dict[str, Any] = {"jobs": jobs, "state": RECORDS[word][1], "ops": (record.index,)}
-                self.moment(record.time_ns, BROKER, "clock", text, **told)
+                self.moment(record.time_ns, BROKER, "clock", why or word.lower(), **told)
 
     # -- The making of events
 

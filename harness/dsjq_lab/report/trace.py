@@ -70,21 +70,28 @@ class Trace:
     def seconds(self, event: Event) -> float:
         return (event.time_ns - self.start_ns) / 1e9
 
+    @cached_property
+    def sent(self) -> dict[int, Message]:
+        """By the index of the event that sent it; there is at most one."""
+        return {message.source: message for message in self.messages}
+
+    @cached_property
+    def heard(self) -> dict[int, Message]:
+        """By the index of the event that it led to."""
+        return {message.target: message for message in self.messages if message.target is not None}
+
     # -- What led to what
 
     @cached_property
     def clocks(self) -> list[tuple[int, ...]]:
         """The vector clock of each event, in the order of `lanes`."""
         place = {lane: number for number, lane in enumerate(self.lanes)}
-        sources: dict[int, list[int]] = {}
-        for message in self.messages:
-            if message.target is not None:
-                sources.setdefault(message.target, []).append(message.source)
         now = {lane: (0,) * len(place) for lane in place}
         clocks: list[tuple[int, ...]] = []
         for event in self.events:
-            known = [now[event.lane], *(clocks[source] for source in sources.get(event.index, ()))]
-            clock = list(map(max, *known) if len(known) > 1 else known[0])
+            clock = list(now[event.lane])
+            if heard := self.heard.get(event.index):
+                clock = list(map(max, clock, clocks[heard.source]))
             clock[place[event.lane]] += 1
             now[event.lane] = tuple(clock)
             clocks.append(now[event.lane])
@@ -128,14 +135,20 @@ class Trace:
         return slice
 
     def causes(self, effects: Sequence[Event]) -> list[Event]:
-        """What led to these events, as far as their own jobs are concerned: whole calls, and the faults.
+        """What led to these events, as far as their own jobs are concerned: whole calls, and earlier faults.
 
         Lamport's past alone would be too much of a slice: by way of the broker it holds nearly everything.
+        And it would be too little: that a worker fell silent is a cause, though no message tells of it.
         """
         life = self.of_jobs({job for event in effects for job in event.jobs})
-        past = [e for e in life if e in effects or any(self.happened_before(e, effect) for effect in effects)]
-        calls = {event.call for event in past if event.call is not None}
-        return [event for event in life if event in past or event.call in calls]
+        last = max((event.index for event in effects), default=-1)
+        past = {
+            event.index for event in life
+            if event in effects or (event.kind in FAULTS and event.index < last)
+            or any(self.happened_before(event, effect) for effect in effects)
+        }  # fmt: skip
+        calls = {event.call for event in life if event.index in past and event.call is not None}
+        return [event for event in life if event.index in past or event.call in calls]
 
     def around(self, event: Event, count: int) -> list[Event]:
         """The events that surround it in time, as many."""

@@ -13,6 +13,7 @@ from dsjq_lab.results import Result
 from dsjq_lab.verdict import VIOLATED, Verdict
 
 SHOWN = 50  # events
+ABSENCES = ("no_lost_job", "everything_finishes")  # what is wrong here is what did not happen
 
 
 class View(NamedTuple):
@@ -28,9 +29,9 @@ def of_run(result: Result, trace: Trace, limit: int = SHOWN) -> View:
                 return of_verdict(ruling.verdict, trace, limit)
     busy = trace.busy()
     jobs: list[str] = []
-    for strike in result.model.strikes:
-        if strike.holding and len(trace.of_jobs([*jobs, strike.holding])) <= limit:
-            jobs.append(strike.holding)
+    for job in dict.fromkeys(strike.holding for strike in result.model.strikes if strike.holding):
+        if len(trace.of_jobs([*jobs, job])) <= limit:
+            jobs.append(job)
     if len(busy) <= limit:
         return View("The whole run", busy, {})
     if not jobs:
@@ -41,9 +42,10 @@ def of_run(result: Result, trace: Trace, limit: int = SHOWN) -> View:
 def of_verdict(verdict: Verdict, trace: Trace, limit: int = SHOWN) -> View:
     """What led to a violation, with the evidence marked."""
     evidence = trace.told_by(verdict.ops)
-    causes = trace.causes(evidence)
-    if verdict.job and not causes:
+    if verdict.job and (verdict.invariant in ABSENCES or not evidence):
         causes = trace.of_jobs([verdict.job])
+    else:
+        causes = trace.causes(evidence)
     answered = {event.call for event in evidence if event.kind == "hear"}
     notes = {event.index: "" for event in evidence if event.kind != "ask" or event.index not in answered}
     if evidence:

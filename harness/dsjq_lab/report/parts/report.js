@@ -4,7 +4,7 @@
 "use strict";
 
 const run = JSON.parse(document.getElementById("run").textContent);
-const [INDEX, TIME, LANE, KIND, TEXT, JOBS, STATE, CALL, MEASURED, IDLE] = Array(10).keys();
+const [INDEX, TIME, LANE, KIND, TEXT, JOBS, STATE, SIDE, MEASURED, IDLE] = Array(10).keys();
 const [SOURCE, TARGET, TO, WHAT, FATE] = Array(5).keys();
 const ROW = 24, GUTTER = 96, HEAD = 30, LETTER = 6.6, LANE_MIN = 120, LANE_MAX = 172;  // px
 const BUCKET = 64, SPARE = 8, JOBS_SHOWN = 200;
@@ -113,7 +113,7 @@ function draw() {
 }
 
 function drawRow(row, y) {
-  const event = events[rows[row]], at = x[event[LANE]], side = onTheLeft(event[LANE]) ? -1 : 1;
+  const event = events[rows[row]], at = x[event[LANE]], side = event[SIDE];
   const note = run.notes[event[INDEX]];
   const style = ["row", event[KIND], note !== undefined && "evidence", event[INDEX] === selected && "selected",
     related && !related.has(event[INDEX]) && "aside"].filter(Boolean).join(" ");
@@ -124,9 +124,8 @@ function drawRow(row, y) {
   if (gap > 20000 && gap > run.span / 40) drawn.append(label(GUTTER - 12, y - 8, `⋯ +${(gap / 1e3).toFixed(0)} ms`, "time gap"));
   drawn.append(make("path", {class: event[MEASURED] ? "dot" : "dot guess", d: shape(event[KIND], at, y)}));
   if (event[KIND] === "serve") {
-    const away = onTheLeft(events[event[CALL]][LANE]) ? 1 : -1;
-    if (event[STATE]) drawn.append(label(at + 11 * away, y + 4, cut(about(event), letters), `state ${event[STATE]}`, away));
-    else if (event[LANE] !== broker) drawn.append(label(at + 11, y + 4, cut(event[TEXT], letters), "words"));
+    const [words, style] = event[STATE] ? [about(event), `state ${event[STATE]}`] : [event[TEXT], "words"];
+    if (event[STATE] || event[LANE] !== broker) drawn.append(label(at + 11 * side, y + 4, cut(words, letters), style, side));
   } else {
     const words = event[STATE] ? `${about(event)}  ${event[TEXT]}` : event[TEXT];
     drawn.append(label(at + 11 * side, y + 4, cut(words, letters), "words", side));
