@@ -284,7 +284,7 @@ def test_a_drain_waits_for_what_is_in_flight() -> None:
         assert worker.ask("TOUCH 1") == "OK"
         assert worker.ask("ACK 1") == "OK"
         assert process.wait(DEADLINE_S) == 0
-        assert waiter.read() == ""
+        assert (waiter.read(), waiter.read()) == ("EMPTY", "")
 
 
 def test_a_drain_takes_back_what_took_too_long_and_it_costs_no_attempt(tmp_path: Path) -> None:
@@ -331,6 +331,16 @@ def test_a_port_in_use_is_named() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(f"dsjq: cannot listen on 127.0.0.1:{port}: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_client_that_reads_no_reply_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsjq.server.LAST_REPLY_S", 0.05)
+    with serving() as server, Wire(server.address) as deaf:
+        deaf.ask("SUBMIT " + "x" * 60_000)
+        deaf.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # until nobody takes any more
+            while True:
+                deaf.socket.send(b"STATUS 1\n" * 1000)
 
 
 def test_connections_that_come_while_it_stops_do_no_harm() -> None:

@@ -19,6 +19,7 @@ from dsjq.extensions.journal import Journal
 from dsjq.extensions.log import decode, encode
 from dsjq.extensions.snapshot import Totals
 from dsjq.extensions.sqlite import SQLite
+from dsjq.server import Server
 from dsjq.store import Unusable
 
 STORES = {"journal": Journal, "sqlite": SQLite}
@@ -346,6 +347,25 @@ def test_many_share_one_sync(kind: Kind, tmp_path: Path) -> None:
         held.go.set()
         assert sorted(each.end().job for each in asked) == list(range(1, 18))
         assert held.syncs == 2  # one for the first, one for the sixteen that came meanwhile
+
+
+def test_a_broker_that_stops_waits_for_the_disk_and_answers(kind: Kind, tmp_path: Path) -> None:
+    with opened(kind, tmp_path) as broker:
+        server = Server(broker)
+        with Wire(server.address) as worker:
+            worker.send("SUBMIT x\nREQUEST\n")
+            assert (worker.read(), worker.read()) == ("JOB_ID 1", "JOB 1 x")
+            held = HeldBack(broker.store)
+            worker.send("ACK 1\n")
+            until(lambda: held.waiting)
+            broker.drain(DEADLINE_S)
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            until(lambda: server.listener.fileno() < 0)
+            held.go.set()
+            assert worker.read() == "OK"
+            assert worker.read() == ""
+            stopping.join(DEADLINE_S)
 
 
 # ---- Leaving garbage behind

@@ -171,10 +171,10 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
     if result.outcome == "pass":
         yield f"{tally(result):<72} {result.seconds:.1f} s"
     elif result.outcome == "fail":
-        wrong = result.with_standing(VIOLATED, "absent")
-        names = ", ".join(f"{verdict.invariant} {standing}" for verdict, standing, _ in wrong)
-        lab = CHECKER[wrong[0].verdict.invariant].lab
-        yield f"FAIL   {names}     exit {result.exit_code}      Why it matters: {lab}"
+        wrong = [ruling for ruling in in_focus(result) if ruling.standing in (VIOLATED, "absent")]
+        yield f"FAIL   {names_of(wrong)}     exit {result.exit_code}"
+        first = wrong[0].verdict.invariant
+        yield f"Why    dsjq-lab explain {first}     ({CHECKER[first].lab})"
     else:
         yield f"{tally(result):<72} {result.seconds:.1f} s"
         for reason in result.unproven:
@@ -201,6 +201,14 @@ def tally(result: Result) -> str:
 
 def word(standing: str) -> str:
     return standing.upper() if standing == VIOLATED else {NOT_APPLICABLE: "n/a"}.get(standing, standing)
+
+
+def names_of(wrong: list[Ruling]) -> str:
+    """ "fifo, no_leak violated, effect_once absent" """
+    names: dict[str, list[str]] = {}
+    for verdict, standing, _ in wrong:
+        names.setdefault(standing, []).append(verdict.invariant)
+    return ", ".join(f"{', '.join(those)} {standing}" for standing, those in names.items())
 
 
 def first_line(text: str) -> str:
