@@ -6,7 +6,7 @@ contract leaves to one. Each bug is a subclass, beside the invariants that may r
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 PENDING, IN_FLIGHT, FAILED, DONE, DEAD = "pending", "in_flight", "failed", "done", "dead"
@@ -385,36 +385,42 @@ class LeakingQueue(Queue):
     leaks = True
 
 
-BUGS: dict[type[Queue], set[str]] = {
-    TakesWithoutLease: {"exclusive_lease"},
-    LeaseTooShort: {"exclusive_lease"},
-    TouchForgotten: {"exclusive_lease"},
-    StaleAckAccepted: {"no_stale_ack"},
-    LateAckAccepted: {"late_ack_refused"},
-    ForgottenAtDelivery: {"no_lost_job"},
-    ComesBackAfterAck: {"done_is_final"},
-    AttemptsNotCounted: {"attempts_increase"},
-    DeadTooLate: {"dead_letter_at_limit"},
-    DeadTooEarly: {"dead_letter_at_limit"},
-    ListsTheDone: {"dead_letter_at_limit"},
-    FailedToTheTail: {"requeue_keeps_position"},
-    LastInFirstOut: {"fifo"},
-    DisconnectForgotten: {"redelivered_in_time"},
-    LeaseWithoutEnd: {"everything_finishes"},
-    FailedForEver: {"everything_finishes"},
-    CountsOneTooMany: {"counts_conserved"},
-    PayloadTrimmed: {"payload_intact"},
-    RefusedAndKept: {"no_unexpected_job"},
-    InventedJob: {"no_unexpected_job"},
-    IdTwice: {"attempts_increase"},
-    TokenTwice: {"attempts_increase"},
-    WordsTwice: {"replies_match"},
-    ForgetsItsDone: {"done_is_final"},
-    ForgetsItsJobs: {"no_lost_job"},
-    RetriesWithoutFailure: {"legal_transitions"},
-    LeakingQueue: {"no_leak"},
-}
+class Bug(NamedTuple):
+    queue: type[Queue]
+    caught_by: set[str]  # the invariants that may rightly find it
+    needs: dict[str, Any] = {}  # noqa: RUF012 (never changed)  what a plan must have for it to show at all
 
 
-def names(bugs: Iterable[type[Queue]]) -> list[str]:
-    return [bug.__name__ for bug in bugs]
+KILLS, PAUSES = ("kill worker",) * 3, ("pause worker",) * 4
+DURABLE = {"durable": True, "faults": ("kill broker",)}
+LIMITED = {"max_attempts": 2, "fail_rate": 0.5, "tokens": True, "core": False}
+TOKENS = {"tokens": True, "core": False}
+BUGS = [
+    Bug(TakesWithoutLease, {"exclusive_lease"}, {"workers": 3}),
+    Bug(LeaseTooShort, {"exclusive_lease"}, {"workers": 3, "work": 0.4}),
+    Bug(TouchForgotten, {"exclusive_lease"}, TOKENS | {"workers": 3, "work": 1.2, "renew": True}),
+    Bug(StaleAckAccepted, {"no_stale_ack", "done_is_final"}, {"workers": 3, "faults": PAUSES, "work": 0.8}),
+    Bug(LateAckAccepted, {"late_ack_refused"}, TOKENS | {"workers": 1, "faults": PAUSES, "work": 0.4}),
+    Bug(ForgottenAtDelivery, {"no_lost_job", "everything_finishes"}, {"faults": KILLS, "work": 0.4}),
+    Bug(ComesBackAfterAck, {"done_is_final"}, {"faults": KILLS}),
+    Bug(AttemptsNotCounted, {"attempts_increase"}, TOKENS | {"fail_rate": 0.3}),
+    Bug(DeadTooLate, {"dead_letter_at_limit"}, LIMITED),
+    Bug(DeadTooEarly, {"dead_letter_at_limit"}, LIMITED),
+    Bug(ListsTheDone, {"dead_letter_at_limit"}, LIMITED),
+    Bug(FailedToTheTail, {"requeue_keeps_position"}, TOKENS | {"fail_rate": 0.3, "workers": 1, "jobs": 14}),
+    Bug(LastInFirstOut, {"fifo"}, {"workers": 1, "jobs": 14, "work": 0.4}),
+    Bug(DisconnectForgotten, {"redelivered_in_time"}, {"faults": KILLS, "workers": 4, "work": 0.8}),
+    Bug(LeaseWithoutEnd, {"redelivered_in_time", "late_ack_refused"}, {"faults": PAUSES, "work": 0.8}),
+    Bug(FailedForEver, {"everything_finishes", "redelivered_in_time"}, {"fail_rate": 0.3}),
+    Bug(CountsOneTooMany, {"counts_conserved"}, TOKENS | {"work": 0.4}),
+    Bug(PayloadTrimmed, {"payload_intact"}),
+    Bug(RefusedAndKept, {"no_unexpected_job"}, {"jobs": 8}),
+    Bug(InventedJob, {"no_unexpected_job"}, {"jobs": 8}),
+    Bug(IdTwice, {"attempts_increase"}, {"jobs": 8}),
+    Bug(TokenTwice, {"attempts_increase"}, TOKENS | {"jobs": 8}),
+    Bug(WordsTwice, {"replies_match"}),
+    Bug(ForgetsItsDone, {"done_is_final"}, DURABLE | {"work": 0.05}),
+    Bug(ForgetsItsJobs, {"no_lost_job", "everything_finishes"}, DURABLE | {"work": 0.4, "workers": 1}),
+    Bug(RetriesWithoutFailure, {"legal_transitions"}, TOKENS | {"faults": KILLS, "work": 0.4}),
+    Bug(LeakingQueue, {"no_leak"}, {"faults": KILLS * 4, "workers": 1}),
+]

@@ -7,6 +7,7 @@ from histories import MS, Told
 
 from dsjq_lab import checkers
 from dsjq_lab.model import Model
+from dsjq_lab.vacuity import unproven
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED, Verdict, merge
 
 
@@ -418,18 +419,6 @@ def test_a_run_ended_before_its_time_accuses_nobody() -> None:
     assert told.verdict("everything_finishes").status == UNKNOWN
 
 
-@pytest.mark.parametrize(
-    ("planned", "status", "expected"), [(False, 1, VIOLATED), (True, -9, UNKNOWN), (False, -9, UNKNOWN)]
-)
-def test_a_broker_that_died_by_itself_is_not_waited_for(planned: bool, status: int, expected: str) -> None:
-    told = Told(finish_within_ms=1000)
-    told.broker_ready()
-    told.submit("a")
-    told.exit("broker", planned, status)
-    told.end(drained=False, why="the broker ended by itself")
-    assert told.verdict("everything_finishes").status == expected
-
-
 def test_a_broker_that_came_back_is_waited_for() -> None:
     told = stuck()
     told.now_ms = 100
@@ -486,6 +475,19 @@ def test_a_strike_knows_which_job_its_victim_held() -> None:
     assert (paused.holding, missed.holding, killed.holding) == ("a", None, None)
     assert paused.struck_ns is not None and paused.end_ns is not None
     assert (missed.struck_ns, missed.end_ns, missed.exact) == (None, None, True)
+
+
+@pytest.mark.parametrize("verb", ["hang", "throttle", "pause"])
+def test_a_lasting_fault_strikes_who_holds_a_job_when_it_bites(verb: str) -> None:
+    told = Told()
+    told.submit("a")
+    told.fault(verb, "worker 1", "begin")
+    told.reserve("worker 1", "a")
+    told.fault(verb, "worker 1", "struck", "end")
+    told.ack("worker 1", "a")
+    told.end()
+    assert told.model().strikes[0].holding == "a"
+    assert unproven(told.model()) == []
 
 
 def test_counts_tell_why_a_job_was_delivered_again() -> None:

@@ -1,6 +1,6 @@
 """Patient 5: dsjq, in which whoever waits for a job is told which one it has been woken for.
 
-    dsjq-lab run worker_churn --broker zoo/p05
+    dsjq-lab run many_come_and_go --broker zoo/p05
 """
 import sys
 from typing import Any

@@ -1,6 +1,6 @@
 """Patient 8: dsjq, which keeps its deadlines in a list of its own, in the order in which they come.
 
-    dsjq-lab run SCENARIO --broker zoo/p08
+    dsjq-lab run last_moment --broker zoo/p08
 """
 import sys
 from collections import deque

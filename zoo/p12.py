@@ -1,6 +1,6 @@
 """Patient 12: dsjq, which takes the news that a job is done from whoever brings it.
 
-    dsjq-lab run SCENARIO --broker zoo/p12
+    dsjq-lab run zombie_ack --broker zoo/p12
 """
 import sys
 

@@ -1,6 +1,6 @@
 """Patient 14: dsjq, which counts how often a job may be tried again.
 
-    dsjq-lab run SCENARIO --broker zoo/p14
+    dsjq-lab run poison_job --broker zoo/p14
 """
 import sys
 from typing import Any

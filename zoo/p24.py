@@ -1,6 +1,6 @@
 """Patient 24: dsjq, which tries the jobs that never failed before those that did.
 
-    dsjq-lab run SCENARIO --broker zoo/p24
+    dsjq-lab run dead_letter --broker zoo/p24
 """
 import sys
 

@@ -1,6 +1,6 @@
 """Patient 31: dsjq, which does not bother one worker with what another has begun.
 
-    dsjq-lab run worker_churn --broker zoo/p31
+    dsjq-lab run pop_and_die --broker zoo/p31
 """
 import sys
 

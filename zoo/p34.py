@@ -1,6 +1,6 @@
 """Patient 34: dsjq, which knows how often each worker has tried each job.
 
-    dsjq-lab run worker_churn --broker zoo/p34
+    dsjq-lab run pop_and_die --broker zoo/p34
 """
 import sys
 from collections import Counter

@@ -1,6 +1,6 @@
 """Patient 35: dsjq, which tells a worker that gets nothing when to ask again.
 
-    dsjq-lab run worker_churn --broker zoo/p35
+    dsjq-lab run pop_and_die --broker zoo/p35
 """
 import sys
 

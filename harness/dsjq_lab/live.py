@@ -207,7 +207,10 @@ class Channel:
 
     def receive(self) -> list[bytes]:
         """Blocks until there is something. A line that its writer did not live to finish is dropped."""
-        data = self.socket.recv(1 << 16)
+        try:
+            data = self.socket.recv(1 << 16)
+        except ConnectionResetError:  # it died with a word of ours unread; what it said came before this
+            data = b""
         self.ended = not data
         *lines, self.rest = (self.rest + data).split(b"\n")
         return lines
