@@ -675,12 +675,12 @@ class Lab:
         yield 0
 
     def cut(self) -> Story:
-        """The network cuts a connection, and both ends hear of it when they do."""
+        """The network cuts a connection; the broker hears of it after the client, or soon."""
         client = self.dice.choice(list(self.world.clients.values()))
         if client.alive and client.conn and client.name not in self.struck:
             self.struck.add(client.name)  # nothing else happens to it before it has noticed
             conn = client.conn
-            conn.hang_up()
+            conn.end()
             conn.close()
             while client.alive and client.conn is conn:
                 yield 10.0
