@@ -16,7 +16,6 @@ from pathlib import Path
 from dsjq import OutcomeUnknown, Producer, Refused, Worker
 from dsjq.messages import Stats
 
-BACKLOG = 200  # confirmed and not acknowledged: as long as there are so many, producers wait
 DRAIN_S = 60.0
 PAUSE_S = 0.01
 
@@ -63,7 +62,8 @@ class Ledger:
 class Clients:
     """Four producers and four workers, who come back whenever the broker does."""
 
-    def __init__(self) -> None:
+    def __init__(self, backlog: int) -> None:
+        self.backlog = backlog  # as long as so many are confirmed and not acknowledged, producers wait
         self.ledger, self.port = Ledger(), 0
         self.producing = self.working = True
         self.producers = [threading.Thread(target=self._produce, args=[n]) for n in range(4)]
@@ -76,7 +76,7 @@ class Clients:
         while self.producing:
             with contextlib.suppress(Refused, OutcomeUnknown), Producer("127.0.0.1", self.port) as producer:
                 while self.producing:
-                    if len(self.ledger.confirmed) - len(self.ledger.acked) >= BACKLOG:
+                    if len(self.ledger.confirmed) - len(self.ledger.acked) >= self.backlog:
                         time.sleep(PAUSE_S)
                         continue
                     payload = b"%d-%d" % (n, next(numbers))
@@ -102,8 +102,8 @@ class Clients:
             thread.join()
 
 
-def run(store: str, kills: int, seed: int, folder: Path) -> Ledger:
-    dice, clients = random.Random(seed), Clients()
+def run(store: str, kills: int, seed: int, folder: Path, backlog: int = 200) -> Ledger:
+    dice, clients = random.Random(seed), Clients(backlog)
     command = [sys.executable, "-m", "dsjq", "serve", "--port", "0", "--max-attempts", "1000000",
                "--data", str(folder), "--store", store]
     try:

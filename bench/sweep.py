@@ -37,6 +37,9 @@ class Told:
             self.jobs[command.job].update(state="DONE", payload=b"")
         elif isinstance(command, m.Fail) and reply == m.Ok():
             self.jobs[command.job]["state"] = self.bad_end(self.jobs[command.job])
+        elif isinstance(command, m.Release) and reply == m.Ok():
+            job = self.jobs[command.job]
+            job.update(state="PENDING", limit=job["limit"] + 1)
         elif isinstance(command, m.Kick) and reply == m.Ok():
             job = self.jobs[command.job]
             job.update(state="PENDING", limit=job["attempts"] + MAX_ATTEMPTS)
@@ -68,8 +71,8 @@ def live(broker: Broker, seed: int, commands: int, size: Any) -> Iterator[Moment
         who = dice.randrange(3)
         session = sessions[who]
         ids = sorted(broker.queue.held.get(session.id, ())) or [dice.randint(1, broker.queue.submitted + 1)]
-        command = dice.choice([m.Submit(b"job %d" % n), m.Reserve(), m.Reserve(), m.Disconnect(),
-                               *(kind(dice.choice(ids)) for kind in (m.Ack, m.Ack, m.Fail, m.Fail, m.Touch)),
+        settle = [kind(dice.choice(ids)) for kind in (m.Ack, m.Ack, m.Fail, m.Fail, m.Touch, m.Release)]
+        command = dice.choice([*4 * [m.Submit(b"job %d" % n)], *6 * [m.Reserve()], *settle, m.Disconnect(),
                                m.Kick(dice.randint(1, broker.queue.submitted + 1))])
         if isinstance(command, m.Disconnect):
             broker.disconnect(session)

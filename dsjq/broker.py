@@ -45,8 +45,7 @@ class Broker:
     def connect(self, gone: Callable[[], bool] = lambda: False) -> Session:
         with self.lock:
             self.connected += 1
-            session = self.sessions[self.connected] = Session(self.connected, gone)
-            return session
+            return self.sessions.setdefault(self.connected, Session(self.connected, gone))
 
     def disconnect(self, session: Session) -> None:
         """Give back all that the connection held."""
@@ -55,7 +54,10 @@ class Broker:
             del self.sessions[session.id]
 
     def execute(self, command: m.Command, session: Session) -> m.Reply:
-        """Carry out one command. A Reserve that waits returns as soon as there is a job."""
+        """Carry out one command. A Reserve that waits returns as soon as there is a job.
+
+        Raises ConnectionAbortedError if the client hangs up meanwhile.
+        """
         with self.lock:
             reply, position = self._turn(command, session)
             if isinstance(command, m.Reserve) and command.wait_s and isinstance(reply, m.Empty):
@@ -98,7 +100,7 @@ class Broker:
         while True:
             self.work.wait(max(0, min(until, self._next_due(), now + SLICE_S) - now))
             if session.gone():
-                return m.Empty(), 0  # its disconnect comes next, and wakes whoever is alive
+                raise ConnectionAbortedError  # its disconnect comes next, and wakes whoever is alive
             reply, position = self._turn(command, session)
             now = self._now()
             if not isinstance(reply, m.Empty) or now >= until:

@@ -88,7 +88,7 @@ def _submit(queue: Queue, command: m.Submit, holder: int, now: float) -> Decisio
     if known := queue.keys.get(command.key):
         if known.payload == command.payload:
             return m.JobId(known.id), []  # submitted again, perhaps by one who never saw the answer
-        return m.Error("KEY_CONFLICT", f"{command.key!r} is job {known.id}, with another payload"), []
+        return m.Error("KEY_CONFLICT", f"{known.key!r} is job {known.id}, with another payload", known.id), []
     id = queue.submitted + 1
     max_attempts = 0 if command.retries is None else command.retries + 1
     kind, start_at = (m.Delayed, now + command.delay_s) if command.delay_s else (m.Submitted, 0.0)
@@ -234,7 +234,8 @@ def apply(queue: Queue, record: m.Record) -> None:
         job.holder, job.token = record.holder, record.token
         queue.held.setdefault(record.holder, set()).add(job.id)
         _tidy_pending(queue, job.priority)
-    if isinstance(record, m.Delivered | m.Touched):
+        _set_timer(queue, job, record.deadline)
+    elif isinstance(record, m.Touched):
         _set_timer(queue, job, record.deadline)
     elif isinstance(record, m.Delayed):
         _set_timer(queue, job, record.start_at)

@@ -117,6 +117,7 @@ class Report(NamedTuple):
 class Error(NamedTuple):
     code: str
     text: str
+    job: int = 0  # which it tells about, if the command does not name that
 
 
 Reply = Ok | Pong | JobId | Empty | Reserved | Report | Error

@@ -6,13 +6,14 @@ A payload is the rest of its line, to the byte. See docs/protocol.md.
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from . import messages as m
 from .lifecycle import STATES
 
 LINE_MAX = 64 * 1024  # bytes, its LF not counted
-DAY_S = 86400
+YEAR_S = 365 * 86400
 
 
 class BadLine(Exception):
@@ -64,26 +65,22 @@ def _put(rest: bytes) -> m.Command:
     words, dashes, payload = (b" " + rest).partition(b" -- ")
     if not dashes:
         raise ValueError("takes options, then ` -- ` and the payload")
-    options = _options(words, delay_s=_number(float, 0, 365 * DAY_S), priority=_number(int, -9, 9),
-                       lease_s=_number(float, 0, DAY_S), retries=_number(int, 0, 1000), key=str)
+    options = _options(words, delay_s=_number(float, 0, YEAR_S), priority=_number(int, -9, 9),
+                       lease_s=_number(float, 0, 86400), retries=_number(int, 0, 1000), key=str)
     return m.Submit(payload, **options)
 
 
-def _alone(command: m.Command) -> Callable[[bytes], m.Command]:
-    def decode(rest: bytes) -> m.Command:
-        if rest:
-            raise ValueError("takes no arguments")
-        return command
-    return decode
+def _alone(command: m.Command, rest: bytes) -> m.Command:
+    if rest:
+        raise ValueError("takes no arguments")
+    return command
 
 
-def _lease(kind: Callable[..., m.Command]) -> Callable[[bytes], m.Command]:
-    def decode(rest: bytes) -> m.Command:
-        words = rest.decode().split(" ")
-        if len(words) > 2 or "" in words[1:]:
-            raise ValueError("takes an id, and perhaps a token")
-        return kind(_id(words[0]), *words[1:])
-    return decode
+def _lease(kind: Callable[..., m.Command], rest: bytes) -> m.Command:
+    words = rest.decode().split(" ")
+    if len(words) > 2 or "" in words[1:]:
+        raise ValueError("takes an id, and perhaps a token")
+    return kind(_id(words[0]), *words[1:])
 
 
 def _id(word: str) -> int:
@@ -116,10 +113,6 @@ def _state(word: str) -> str:
     return word
 
 
-def _jobs(rest: bytes) -> m.Command:
-    return m.Jobs(**_options(rest, state=_state, after=_id, limit=lambda word: min(_id(word), 1000)))
-
-
 def _hello(rest: bytes) -> m.Command:
     hello = m.Hello(**_options(rest, name=lambda word: word[:64]))
     if not hello.name:
@@ -129,20 +122,21 @@ def _hello(rest: bytes) -> m.Command:
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
     b"SUBMIT": m.Submit,
-    b"REQUEST": _alone(m.Reserve(short=True)),
-    b"ACK": _lease(m.Ack),
-    b"FAIL": _lease(m.Fail),
+    b"REQUEST": partial(_alone, m.Reserve(short=True)),
+    b"ACK": partial(_lease, m.Ack),
+    b"FAIL": partial(_lease, m.Fail),
     b"PUT": _put,
     b"RESERVE": lambda rest: m.Reserve(**_options(rest, wait_s=_number(float, 0, 3600))),
-    b"TOUCH": _lease(m.Touch),
-    b"RELEASE": _lease(m.Release),
+    b"TOUCH": partial(_lease, m.Touch),
+    b"RELEASE": partial(_lease, m.Release),
     b"STATUS": lambda rest: m.Status(_id(rest.decode())),
-    b"STATS": _alone(m.Stats()),
-    b"JOBS": _jobs,
+    b"STATS": partial(_alone, m.Stats()),
+    b"JOBS": lambda rest: m.Jobs(
+        **_options(rest, state=_state, after=_id, limit=lambda word: min(_id(word), 1000))),
     b"KICK": lambda rest: m.Kick(_id(rest.decode())),
     b"HELLO": _hello,
-    b"PING": _alone(m.Ping()),
-    b"QUIT": _alone(m.Quit()),
+    b"PING": partial(_alone, m.Ping()),
+    b"QUIT": partial(_alone, m.Quit()),
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from dsjq_lab.checkers import judge
 from dsjq_lab.history import Header, History, Op
 from dsjq_lab.model import Model
+from dsjq_lab.reading import MORTAL
 from dsjq_lab.verdict import Verdict
 
 MS = 1_000_000
@@ -102,11 +103,11 @@ class Told:
         for phase in phases or ("begin", "struck", "end"):
             value = {"fault": self.faults, "victim": victim, "phase": phase, "exact": True}
             self._op("nemesis", "info", verb, value)
-        if verb != "pause":
+        if verb in MORTAL:
             self.reconnect(victim)
 
-    def exit(self, victim: str, planned: bool = False, status: int = 1) -> None:
-        self._op("lab", "info", "exit", {"victim": victim, "status": status, "planned": planned})
+    def exit(self, victim: str, planned: bool = False) -> None:
+        self._op("lab", "info", "exit", {"victim": victim, "status": 1, "planned": planned})
         self.reconnect(victim)
 
     def broker_ready(self) -> None:

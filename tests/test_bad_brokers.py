@@ -126,7 +126,7 @@ def test_the_last_words_are_shown(lab):
         "serve(always(b'what?\\n'))",
         "serve(always(b'\\xff\\x00\\n'))",
         "serve(always(b'OK\\n'))",
-        "serve(lambda connection: connection.sendall(b'la ' * 1000000))",
+        "serve(lambda connection: connection.sendall(b'la\\n' * 1000000))",
     ],
     ids=["words", "bytes", "OK", "unasked"],
 )

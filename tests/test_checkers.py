@@ -7,6 +7,7 @@ from histories import MS, Told
 
 from dsjq_lab import checkers
 from dsjq_lab.model import Model
+from dsjq_lab.vacuity import unproven
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED, Verdict, merge
 
 
@@ -474,6 +475,19 @@ def test_a_strike_knows_which_job_its_victim_held() -> None:
     assert (paused.holding, missed.holding, killed.holding) == ("a", None, None)
     assert paused.struck_ns is not None and paused.end_ns is not None
     assert (missed.struck_ns, missed.end_ns, missed.exact) == (None, None, True)
+
+
+@pytest.mark.parametrize("verb", ["hang", "throttle", "pause"])
+def test_a_lasting_fault_strikes_who_holds_a_job_when_it_bites(verb: str) -> None:
+    told = Told()
+    told.submit("a")
+    told.fault(verb, "worker 1", "begin")
+    told.reserve("worker 1", "a")
+    told.fault(verb, "worker 1", "struck", "end")
+    told.ack("worker 1", "a")
+    told.end()
+    assert told.model().strikes[0].holding == "a"
+    assert unproven(told.model()) == []
 
 
 def test_counts_tell_why_a_job_was_delivered_again() -> None:

@@ -215,6 +215,15 @@ def test_a_broker_that_gives_tokens_looks_at_its_clock_at_each_command(asked_ms:
     assert told.verdict("redelivered_in_time").status == expected
 
 
+@pytest.mark.parametrize(("outcome", "back_ms"), [("ok", 151 + 50), ("info", 111 + 50 + 50)])
+def test_a_fail_may_be_heard_as_long_as_the_lease_is_not_swept(outcome: str, back_ms: int) -> None:
+    for asked_ms, expected in ((back_ms, HOLDS), (back_ms + 1, VIOLATED)):
+        told = held()
+        told.fail("worker 1", "a", outcome=outcome, error="timeout", at=(150, 151))
+        told.empty("worker 2", at=(asked_ms, asked_ms + 1))
+        assert told.verdict("redelivered_in_time").status == expected
+
+
 def test_a_failed_job_may_have_to_wait_for_its_retry() -> None:
     told = held(token="1.1", backoff_ms=300)
     told.fail("worker 1", "a", token="1.1", at=(20, 30))

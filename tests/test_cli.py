@@ -180,6 +180,35 @@ def test_what_is_expected_must_happen(stored, capsys):
     assert (code, "no_lost_job absent" in out) == (1, True)
 
 
+def test_a_heading_tells_a_departure_and_a_line_the_effects(stored, capsys):
+    told = green()
+    told.header = told.header._replace(options={"set": ["load.jobs=1"], "time_scale": 2.0})
+    told.effect("worker 1", "a")
+    told.effect("worker 1", "a", kept=False)
+    told.end()
+    _, out, _ = lab(capsys, "judge", stored(told))
+    assert "seed 7 · load.jobs=1 · times x 2" in out
+    assert "  Effects    1 written, 1 turned away" in out
+
+
+def test_a_job_that_breaks_two_rules_is_told_once(stored, capsys):
+    folder = stored(red())
+    _, out, _ = lab(capsys, "judge", folder)
+    assert out.count("VIOLATED") == 2
+    assert (out.count("What happened to job a"), out.count("Rule: ")) == (1, 2)
+    _, out, _ = lab(capsys, "judge", folder, "--verbose")
+    assert out.count("What happened to job a") == 2
+
+
+def test_a_run_that_did_not_come_to_rest_says_at_length_why(stored, capsys):
+    told = green()
+    told.end(drained=False, why="the broker did not come back:\n  it says so\n  in three lines")
+    _, out, _ = lab(capsys, "judge", stored(told))
+    unrest = out[out.index("  Unrest") :].splitlines()
+    assert unrest[0] == "  Unrest     the broker did not come back:"
+    assert unrest[1].endswith("  it says so") and unrest[2].endswith("  in three lines")
+
+
 def test_results_are_kept_and_the_same_as_json(stored, capsys):
     folder = stored(red())
     code, out, _ = lab(capsys, "judge", folder, "--json")

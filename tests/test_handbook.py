@@ -23,7 +23,7 @@ NAMES = {
         "token", "workload", "fault", "victim", "history", "invariant", "checker", "effect", "ledger",
         "drain", "control", HOLDS, VIOLATED, UNKNOWN, NOT_APPLICABLE,
     ],
-    "error": sorted(CODES.findall("".join(file.read_text() for file in (ROOT / "dsjq").glob("*.py")))),
+    "error": sorted(CODES.findall("".join(file.read_text() for file in (ROOT / "dsjq").rglob("*.py")))),
 }  # fmt: skip
 
 

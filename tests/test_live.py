@@ -1,6 +1,7 @@
 """Real processes: a whole run, a strike at an exact moment, and nothing left of a killed lab."""
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, sce
 
 from dsjq_lab import runs, workload
 from dsjq_lab.brokers import Dsjq
+from dsjq_lab.live import Channel
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +139,17 @@ runpy.run_module("dsjq", run_name="__main__")
         ("start", {"incarnation": 1}), ("record", {"record": "Submitted", "job": 1}),
         ("broker_ready", {"incarnation": 1})]
     assert ending(ops)["drained"]
+
+
+def test_last_words_are_heard_of_one_who_died_with_a_word_of_ours_unread():
+    ours, theirs = socket.socketpair()
+    with ours:
+        channel = Channel(ours)
+        ours.sendall(b"go\n")
+        theirs.sendall(b"its last words\nand half a")
+        theirs.close()
+        assert channel.receive() == [b"its last words"] and not channel.ended
+        assert channel.receive() == [] and channel.ended
 
 
 def test_nothing_is_left_of_a_killed_lab(tmp_path):

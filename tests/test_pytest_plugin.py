@@ -49,11 +49,18 @@ def test_a_failure_is_the_verdict_and_nothing_else(run_pytest):
     assert "Traceback" not in said and "pytest_plugin.py" not in said
 
 
+NEVER = GREEN + "faults: [{when: {acked: 9}, kill: worker 1}]\n"
+
+
 def test_unknown_is_a_failure_that_says_so(run_pytest):
-    never = GREEN + "faults: [{when: {acked: 9}, kill: worker 1}]\n"
-    code, said = run_pytest(never__yaml=never)
+    code, said = run_pytest(never__yaml=NEVER)
     assert code == 1
     assert "UNKNOWN" in said and "proves nothing" in said
+
+
+def test_as_a_control_it_lacks_no_fault(run_pytest):
+    code, said = run_pytest("--dsjq-without-faults", never__yaml=NEVER)
+    assert (code, "1 passed" in said) == (0, True)
 
 
 def test_a_broker_that_is_never_ready_is_a_failure_with_its_reason(run_pytest):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dsjq_lab import scenario as scenario_module
 from dsjq_lab import yaml12
 from dsjq_lab.scenario import (
     INVARIANTS,
@@ -19,6 +18,9 @@ from dsjq_lab.scenario import (
     plan,
     varied,
 )
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "harness/dsjq_lab/scenario.schema.json"
 
 CHURN = """\
 scenario: 1
@@ -186,6 +188,8 @@ def test_verbs_and_triggers(
         (FAULT + "{kill: broker, at: 1s, grace: 1s}", (7, 28), "unknown-key", "no 'grace' here"),
         (FAULT + "{pause: broker, at: 1s, until: {}}", (7, 36), "value", "at least 1 item"),
         (FAULT + "{pause: broker, at: 1s, until: {ackd: 1}}", (7, 37), "value", "did you mean 'acked'?"),
+        (FAULT + "{pause: broker, at: 1s, until: {an event: 1}}", (7, 37), "value", "should be"),
+        (FAULT + "{pause: broker, at: 1s, for: 1s, an event: 1}", (7, 38), "unknown-key", "no 'an event'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: 0}}", (7, 44), "value", "'that job'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: true}}", (7, 44), "value", "'that job'"),
         (FAULT + "{pause: broker, at: 1s, until: {acked: this job}}", (7, 44), "value", "'that job'"),
@@ -481,5 +485,14 @@ def test_the_json_schema_speaks_the_keys_of_the_file() -> None:
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_the_models_make() -> None:
-    shipped = Path(scenario_module.__file__).with_name("scenario.schema.json")
-    assert json.loads(shipped.read_text()) == json_schema()
+    assert json.loads(SCHEMA.read_text()) == json_schema()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_story_is_told_and_asks_something_and_knows_its_schema(path: Path) -> None:
+    story = load(path)
+    assert story.story and story.ask and story.focus
+    assert path.read_text().startswith(f"# yaml-language-server: $schema=../{SCHEMA.relative_to(ROOT)}\n")
+    assert varied(story, without_faults=True, time_scale=2.0).finish_within_s == 2 * story.finish_within_s

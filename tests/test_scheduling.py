@@ -1,10 +1,12 @@
 """When a failed job is tried again; and a snapshot's size and truth for the cases that chance may miss."""
 import json
+from pathlib import Path
 
 import pytest
 from test_core_against_model import visible
 from test_lifecycle import do, queue_after
 from test_server import Wire, serving_process, until
+from test_store_contract import STORES, Kind, opened
 
 from dsjq import messages as m
 from dsjq.extensions.scheduling import Backoff
@@ -32,6 +34,7 @@ def test_the_seed_decides() -> None:
     jobs = [job(attempts, id=id) for id in range(10) for attempts in range(1, 5)]
     assert [*map(Backoff(1.0, 9.0, seed=7), jobs)] == [*map(Backoff(1.0, 9.0, seed=7), jobs)]
     assert [*map(Backoff(1.0, 9.0, seed=7), jobs)] != [*map(Backoff(1.0, 9.0, seed=8), jobs)]
+    assert len(set(map(Backoff(1.0, 1.0, seed=7), jobs))) == len(jobs)
 
 
 def test_a_kick_and_a_release_begin_anew() -> None:
@@ -107,3 +110,47 @@ def test_a_restored_queue_hands_out_the_same_and_forgets_the_same() -> None:
 def test_a_delayed_job_stays_delayed(record: m.Delayed) -> None:
     first, *rest = snapshot(queue_after(record))
     assert (type(first), first, len(rest)) == (m.Delayed, record, 1)
+
+
+# ---- Across a restart
+
+
+@pytest.mark.parametrize("kind", STORES.values(), ids=STORES)
+def test_all_that_a_job_was_put_with_survives_a_restart(kind: Kind, tmp_path: Path) -> None:
+    with opened(kind, tmp_path, max_attempts=2) as broker:
+        session = broker.connect()
+        for command in (m.Submit(b"usual"), m.Submit(b"later", delay_s=3600),
+                        m.Submit(b"urgent", priority=-5),
+                        m.Submit(b"fast", priority=1, lease_s=0.25, retries=3, key="k"),
+                        m.Reserve(), m.Release(3), m.Reserve(), m.Fail(3)):
+            assert not isinstance(broker.execute(command, session), m.Error)
+    with opened(kind, tmp_path, max_attempts=2) as broker:
+        session = broker.connect()
+
+        def state(id: int) -> object:
+            return broker.execute(m.Status(id), session).data["state"]
+
+        assert broker.execute(m.Submit(b"fast", key="k"), session) == m.JobId(4)
+        assert broker.execute(m.Submit(b"slow", key="k"), session).code == "KEY_CONFLICT"
+        assert broker.execute(m.Submit(b"new"), session) == m.JobId(5)
+        given = [broker.execute(m.Reserve(), session) for _ in range(5)]
+        assert [reply.payload for reply in given[:4]] == [b"urgent", b"usual", b"new", b"fast"]
+        assert (given[4], state(2)) == (m.Empty(), "DELAYED")
+        assert [(reply.token, reply.attempt, reply.lease_s) for reply in given[:4:3]] == \
+            [("2.3", 3, 30.0), ("2.6", 1, 0.25)]
+        broker.execute(m.Fail(3), session)  # two attempts that count, and one released
+        broker.execute(m.Fail(4), session)
+        assert (state(3), state(4)) == ("DEAD", "PENDING")
+
+
+@pytest.mark.parametrize("kind", STORES.values(), ids=STORES)
+def test_a_pause_goes_on_over_a_restart(kind: Kind, tmp_path: Path) -> None:
+    with opened(kind, tmp_path) as broker:
+        broker.queue.backoff = lambda job: 3600.0
+        session = broker.connect()
+        for command in (m.Submit(b"x"), m.Reserve(), m.Fail(1)):
+            broker.execute(command, session)
+        retry_at = broker.queue.jobs[1].due
+    with opened(kind, tmp_path) as broker:
+        assert broker.execute(m.Reserve(), broker.connect()) == m.Empty()
+        assert (broker.queue.jobs[1].state, broker.queue.jobs[1].due) == ("FAILED", retry_at)

@@ -19,6 +19,7 @@ from dsjq.extensions.journal import Journal
 from dsjq.extensions.log import decode, encode
 from dsjq.extensions.snapshot import Totals
 from dsjq.extensions.sqlite import SQLite
+from dsjq.server import Server
 from dsjq.store import Unusable
 
 STORES = {"journal": Journal, "sqlite": SQLite}
@@ -251,6 +252,7 @@ WRITERS = [  # what happened before, and the command that writes
     (nothing, m.Submit(b"new"), m.JobId(1)),
     (leased, m.Ack(1), m.Ok()),
     (leased, m.Fail(1), m.Ok()),
+    (leased, m.Release(1), m.Ok()),
     (dead, m.Kick(1), m.Ok()),
 ]
 
@@ -271,6 +273,8 @@ def test_who_writes_waits(kind: Kind, tmp_path: Path, prepare: Any, command: m.C
 READERS = [  # what is under way, and what is asked meanwhile about the same job
     (nothing, m.Submit(b"x"), m.Status(1)),
     (nothing, m.Submit(b"x"), m.Reserve()),
+    (nothing, m.Submit(b"x", key="k"), m.Submit(b"x", key="k")),
+    (nothing, m.Submit(b"x", key="k"), m.Submit(b"another", key="k")),
     (leased, m.Ack(1), m.Ack(1)),
     (leased, m.Ack(1), m.Ack(1, "1.1")),
     (leased, m.Ack(1), m.Touch(1)),
@@ -343,6 +347,25 @@ def test_many_share_one_sync(kind: Kind, tmp_path: Path) -> None:
         held.go.set()
         assert sorted(each.end().job for each in asked) == list(range(1, 18))
         assert held.syncs == 2  # one for the first, one for the sixteen that came meanwhile
+
+
+def test_a_broker_that_stops_waits_for_the_disk_and_answers(kind: Kind, tmp_path: Path) -> None:
+    with opened(kind, tmp_path) as broker:
+        server = Server(broker)
+        with Wire(server.address) as worker:
+            worker.send("SUBMIT x\nREQUEST\n")
+            assert (worker.read(), worker.read()) == ("JOB_ID 1", "JOB 1 x")
+            held = HeldBack(broker.store)
+            worker.send("ACK 1\n")
+            until(lambda: held.waiting)
+            broker.drain(DEADLINE_S)
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            until(lambda: server.listener.fileno() < 0)
+            held.go.set()
+            assert worker.read() == "OK"
+            assert worker.read() == ""
+            stopping.join(DEADLINE_S)
 
 
 # ---- Leaving garbage behind

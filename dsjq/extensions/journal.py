@@ -47,7 +47,7 @@ def pack(number: int, synced: int, body: bytes) -> bytes:
     return crc32(rest).to_bytes(4, "little") + rest
 
 
-def unpack(data: memoryview, at: int) -> Entry | None:
+def unpack(data: bytes, at: int) -> Entry | None:
     """The entry that begins at `at`, if a whole one does."""
     if not 0 <= at <= len(data) - HEAD.size:
         return None
@@ -55,7 +55,7 @@ def unpack(data: memoryview, at: int) -> Entry | None:
     end = at + HEAD.size + length
     if end > len(data) or crc32(data[at + 4:end]) != crc:
         return None
-    return Entry(number, synced, bytes(data[at + HEAD.size:end]), end)
+    return Entry(number, synced, data[at + HEAD.size:end], end)
 
 
 def pack_header(first: int, last: int, epoch: int, clock_s: float) -> bytes:
@@ -69,7 +69,7 @@ class Scan:
 
     def __init__(self, path: Path):
         self.path = path
-        self.data = memoryview(path.read_bytes() if path.exists() else pack_header(1, 0, 0, 0.0))
+        self.data = path.read_bytes() if path.exists() else pack_header(1, 0, 0, 0.0)
         head = unpack(self.data, 0)
         self.header = json.loads(head.body) if head and head.body.startswith(b"{") else {}
         if not head or self.header.get("format") != FORMAT:
@@ -88,13 +88,13 @@ class Scan:
         if last is None:
             self._judge(self.data[self.end:])
 
-    def _judge(self, rest: memoryview) -> None:
+    def _judge(self, rest: bytes) -> None:
         """Is what follows the last good entry room, a torn end, or damage?"""
         later = (unpack(rest, match.start() - HEAD.size) for match in re.finditer(re.escape(BODY), rest))
         if max([self.synced, *(entry.synced for entry in later if entry)]) > self.number:
             raise Unusable(f"{self.path} is damaged at byte {self.end}: entry {self.number + 1} was safe "
                            "there, and cannot be read")
-        self.cut = len(bytes(rest).rstrip(b"\0"))
+        self.cut = len(rest.rstrip(b"\0"))
 
 
 class Tail:
@@ -156,7 +156,7 @@ class Journal(Log):
         self.appended = self.durable = self.scan.number
         self.cut = self.scan.cut
         with self._new(self.scan.first, self.scan.number) as self.tail:
-            self.tail.write(self.scan.data[self.scan.start:self.scan.end])
+            self.tail.write(memoryview(self.scan.data)[self.scan.start:self.scan.end])
         self._name()
         del self.scan
 

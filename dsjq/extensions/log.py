@@ -8,6 +8,7 @@ A log grows with all that happens, though only what is alive matters. When garba
 replays the log into a queue of its own and puts a snapshot in its place, while the broker goes on.
 """
 import copy
+import gc
 import json
 import os
 import sys
@@ -66,7 +67,10 @@ class Log(ABC):
 
     def load(self, queue: Queue) -> None:
         self.blank = copy.deepcopy(queue)
+        gc.disable()  # it would look through all these jobs again and again, and find that none is garbage
         self.recovered = self._replay(queue)
+        gc.freeze()
+        gc.enable()
         self.alive, self.garbage = len(queue.jobs), self.recovered - len(queue.jobs)
         self._begin()
 

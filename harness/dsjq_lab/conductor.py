@@ -10,18 +10,15 @@ has seen an empty queue for longer than any lease can last. Only then is a job t
 
 import heapq
 import itertools
-import random
-from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from signal import SIGKILL
 from typing import Any, NamedTuple
 
-from dsjq_lab.cast import Member, Strike, cast
-from dsjq_lab.faults import FAULTS
+from dsjq_lab.cast import Member, cast
 from dsjq_lab.history import Op
 from dsjq_lab.ledger import Ledger
-from dsjq_lab.scenario import THAT_JOB, After, Deed, Scenario, Timed, When
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.strikes import Strikes
 from dsjq_lab.tally import Tally
 from dsjq_lab.workload import timeout_s
 from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, World
@@ -42,14 +39,6 @@ class Snapshot(NamedTuple):
     latest_strike: str
 
 
-class Request(NamedTuple):
-    """A fault whose moment has come. It waits while too many of its possible victims are struck already."""
-
-    fault: Deed
-    that: Member | None = None  # whose event called for it
-    job: str = ""  # what that event was about
-
-
 def conduct(
     scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None] = lambda snapshot: None
 ) -> None:
@@ -60,24 +49,16 @@ def conduct(
 class Conductor:
     def __init__(self, scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None]) -> None:
         self.scenario, self.world, self.on_progress = scenario, world, on_progress
-        self.dice = random.Random(scenario.seed)
         self.tally = Tally(audited=not world.core)
         self.ledger = Ledger(scenario.workers.effect)
         self.members = {member.name: member for member in cast(scenario, audited=not world.core)}
         self.broker = self.members["broker"]
-        self.start_ns = world.now_ns()
-        self.calm_ns = 0  # since when nothing is inflicted on the broker, nor planned: no fault, no new job
+        self.strikes = Strikes(self, list(self.members.values()), scenario.seed)
         self.moments: list[tuple[int, int, Callable[[], None]]] = []  # a heap: when, a tie-breaker, what
-        self.numbers = itertools.count(1)
-        self.to_come = 0  # moments of strikes
-        self.cues: dict[When, list[Deed]] = {}  # the faults that an event calls for
-        self.followers: dict[str, list[Deed]] = {}  # the faults that come after another, by its id
-        self.open: Counter[str | None] = Counter()  # by id: requests not granted, and strikes not ended
-        self.seen: Counter[str] = Counter()  # events
+        self.numbers = itertools.count()
+        self.start_ns = world.now_ns()
+        self.calm_ns = 0  # since when there was no new job
         self.delivered: set[str] = set()  # jobs
-        self.requests: list[Request] = []
-        self.strikes: list[Strike] = []  # begun and not ended
-        self.latest_strike = ""
         self.broker_is_up = False
         self.broker_lost = ""  # how, if not by a fault
         self.resting: dict[str, int] = {}  # what the broker used before it had a client
@@ -92,8 +73,8 @@ class Conductor:
                 self.start(name)
         self.start_ns = self.calm_ns = self.world.now_ns()
         for fault in self.scenario.faults:
-            self.plan(fault)
-        self.happened("broker_ready", self.broker)
+            self.strikes.plan(fault)
+        self.strikes.happened("broker_ready", self.broker)
         self.play(until=self.is_over)
         self.close()
 
@@ -109,15 +90,23 @@ class Conductor:
                 event = self.world.next_event(next_ns)
                 if event is not None:
                     self.handle(event)
-                self.requests = [request for request in self.requests if not self.grant(request)]
+                self.strikes.grant_waiting()
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        self.at(self.world.now_ns() + to_ns(seconds), action)
+    # -- What a fault may use (faults/fault.py: Lab)
 
-    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+    def later(self, seconds: float, action: Callable[[], None]) -> int:
+        time_ns = self.world.now_ns() + to_ns(seconds)
         heapq.heappush(self.moments, (time_ns, next(self.numbers), action))
+        return time_ns
 
-    # -- Processes
+    def signal(self, name: str, what: Signal) -> bool:
+        return self.world.signal(name, what)
+
+    def tell(self, name: str, word: str) -> None:
+        self.world.tell(name, word)
+
+    def note(self, process: str, f: str, value: Mapping[str, Any]) -> int:
+        return self.world.record(process, f, value).time_ns
 
     def start(self, name: str) -> None:
         member = self.members[name]
@@ -128,20 +117,7 @@ class Conductor:
             name, {**member.config, "incarnation": member.incarnation, "jobs": list(member.left)}
         )
         if name != "broker":  # whose Ready is still to come
-            self.is_up(member)
-
-    def is_up(self, member: Member) -> None:
-        if member.strike is not None and member.strike.phase == "healing":
-            self.finish(member.strike)
-
-    def signal(self, name: str, what: Signal) -> bool:
-        return self.world.signal(name, what)
-
-    def tell(self, name: str, word: str) -> None:
-        self.world.tell(name, word)
-
-    def note(self, f: str, value: Mapping[str, Any]) -> None:
-        self.world.record("lab", f, value)
+            self.strikes.is_up(member)
 
     # -- Events
 
@@ -164,52 +140,23 @@ class Conductor:
 
     def pass_gate(self, member: Member, gate: Gate) -> None:
         """The client waits here until we say go: what strikes now, strikes at exactly this moment."""
-        if gate.event in ("stuck", "kicked"):
-            self.hear_report(member, gate)
+        if gate.event in ("stuck", "kicked"):  # no gates but reports
+            self.strikes.hear_report(member, bitten=bool(gate.job))
             return
-        self.happened(gate.event, member, gate.job)
+        self.strikes.happened(gate.event, member, gate.job)
         if gate.event == "delivered":
             if gate.job in self.delivered:
-                self.happened("redelivered", member, gate.job)
+                self.strikes.happened("redelivered", member, gate.job)
             self.delivered.add(gate.job)
         self.tell(member.name, "go")
-
-    def hear_report(self, member: Member, report: Gate) -> None:
-        """The victim itself says that it was struck."""
-        strike = member.strike
-        if strike is None or strike.phase != "begun":
-            self.tell(member.name, "go")  # healed meanwhile
-        elif report.event == "kicked" and not report.job:
-            self.miss(strike)
-        else:
-            self.confirm(strike)
-
-    def happened(self, event: str, member: Member, job: str = "") -> None:
-        """First what this event ends, then what it begins."""
-        self.seen[event] += 1
-        for strike in tuple(self.strikes):
-            end = strike.fault.end
-            if isinstance(end, When) and end.event == event and (
-                job == strike.job if end.nth == THAT_JOB else self.has_seen(end)
-            ):  # fmt: skip
-                strike.due = True
-                if strike.phase == "struck":
-                    self.heal(strike)
-        for fault in self.cues.pop(When(event, self.seen[event]), ()):
-            if fault.victim.which == "that" and not member.free:  # these may be its last words
-                self.cues.setdefault(When(event, self.seen[event] + 1), []).append(fault)
-            else:
-                self.request(Request(fault, member, job))
-
-    def has_seen(self, when: When) -> bool:
-        return isinstance(when.nth, int) and self.seen[when.event] >= when.nth
 
     def write(self, effect: Effect) -> None:
         """To the ledger: the worker waits for the answer."""
         error = self.ledger.write(effect.value)
         value = {**effect.value, "kind": self.ledger.kind}
         self.world.record("ledger", "effect", value, "fail" if error else "ok", error or None)
-        self.tell(effect.process, "turned away" if error else "kept")
+        fenced_off = error and self.ledger.kind == "fenced"  # else what was turned away is there already
+        self.tell(effect.process, "fenced off" if fenced_off else "done")
 
     def broker_ready(self, ready: Ready) -> None:
         if ready.problem is not None:
@@ -218,21 +165,20 @@ class Conductor:
             self.broker_lost = f"the broker did not come back: {ready.problem}"
             return
         self.broker_is_up = True
-        self.note("broker_ready", {"incarnation": self.broker.incarnation})
+        self.note("lab", "broker_ready", {"incarnation": self.broker.incarnation})
         self.resting = self.measure("ready")
-        self.is_up(self.broker)
+        self.strikes.is_up(self.broker)
         if self.broker.incarnation > 1:
-            self.happened("broker_ready", self.broker)
+            self.strikes.happened("broker_ready", self.broker)
 
     def bury(self, member: Member, exit: Exit) -> None:
-        strike = member.strike
-        struck = strike is not None and strike.phase == "begun" and shown_by(strike) == "exit"
         finished = exit.status == 0 and (self.closing or (member.role == "producer" and not member.left))
-        planned = struck or finished
-        self.note("exit", {"victim": member.name, "status": exit.status, "planned": planned})
+        strike = member.strike if self.strikes.explains_exit(member) else None
+        planned = finished or strike is not None
+        self.note("lab", "exit", {"victim": member.name, "status": exit.status, "planned": planned})
         member.alive, member.job = False, None
-        if strike is not None and struck:
-            self.confirm(strike)
+        if strike is not None:
+            self.strikes.confirm(strike)
         elif not planned and member is self.broker:
             self.broker_lost = self.broker_lost or f"the broker ended by itself, status {exit.status}"
             if exit.status == -SIGKILL:  # as the kernel does when memory runs out
@@ -240,130 +186,15 @@ class Conductor:
         elif not planned:
             self.mishaps.append(f"{member.name} ended by itself, status {exit.status}")
 
-    # -- Faults
-
-    def plan(self, fault: Deed) -> None:
-        self.open[fault.id] += 1
-        match fault.trigger:
-            case When() as cue:
-                self.cues.setdefault(cue, []).append(fault)
-            case After(id):
-                self.followers.setdefault(id, []).append(fault)
-            case Timed(at_s):
-                self.open[fault.id] += len(at_s) - 1
-                self.to_come += len(at_s)
-                for moment_s in at_s:
-                    self.at(self.start_ns + to_ns(moment_s), partial(self.request_on_time, fault))
-                self.calm_ns = max(self.calm_ns, self.start_ns + to_ns(at_s[-1]))
-
-    def request_on_time(self, fault: Deed) -> None:
-        self.to_come -= 1
-        self.request(Request(fault))
-
-    def request(self, request: Request) -> None:
-        exact = request.that is not None and request.that is not self.broker
-        if not self.grant(request, exact):
-            self.requests.append(request)
-
-    def grant(self, request: Request, exact: bool = False) -> bool:
-        """Whether the request is settled: its victims are struck, or there is nobody left to strike."""
-        fault = request.fault
-        pool, count = self.possible_victims(request)
-        free = [member for member in pool if member.free]
-        if len(free) >= count > 0:
-            self.open[fault.id] += count
-            for victim in self.dice.sample(free, count):
-                self.strike(Strike(next(self.numbers), fault, victim, exact, request.job))
-        elif pool:
-            return False
-        elif fault.victim.role != "auditor":  # without counts there are no dead jobs to be kicked
-            self.log(fault, next(self.numbers), fault.victim.text, "missed", exact)
-        self.conclude(fault)
-        return True
-
-    def conclude(self, fault: Deed) -> None:
-        """One request or strike less. When none is left, it is the turn of those that come after."""
-        self.open[fault.id] -= 1
-        if fault.id is not None and not self.open[fault.id]:
-            for follower in self.followers.pop(fault.id, ()):
-                self.request(Request(follower))
-
-    def possible_victims(self, request: Request) -> tuple[list[Member], int]:
-        """Those who are here or will come back, and how many of them to strike."""
-        victim, that = request.fault.victim, request.that
-        peers = [member for member in self.members.values() if member.role == victim.role]
-        if victim.which == "that":
-            peers = [member for member in peers if member is that]
-        elif isinstance(victim.which, int):
-            peers = [member for member in peers if member.name == victim.text]
-        pool = [member for member in peers if member.alive or member.strike is not None]
-        many = {"half": max(1, len(peers) // 2), "all": len(peers)}
-        return pool, min(len(pool), many.get(str(victim.which), 1))
-
-    def strike(self, strike: Strike) -> None:
-        """Names the victim in the history, then strikes: what happens next may be the fault's doing."""
-        strike.victim.strike = strike
-        self.strikes.append(strike)
-        self.latest_strike = f"{strike.fault.verb} {strike.victim.name}"
-        self.log_phase(strike, "begin")
-        if not FAULTS[strike.fault.verb].strike(self, strike):
-            self.miss(strike)
-        elif shown_by(strike) == "effect":
-            self.confirm(strike)
-
-    def miss(self, strike: Strike) -> None:
-        self.log_phase(strike, "missed")
-        self.forget(strike)
-
-    def confirm(self, strike: Strike) -> None:
-        """It was seen to have taken effect."""
-        self.log_phase(strike, "struck")
-        strike.phase = "struck"
-        end = strike.fault.end
-        if end is None or self.closing:
-            strike.victim.retired = not strike.victim.alive
-            self.forget(strike)
-        elif isinstance(end, float):
-            self.later(end, partial(self.heal, strike))
-            self.calm_ns = max(self.calm_ns, self.world.now_ns() + to_ns(end))
-        elif strike.due or self.has_seen(end):
-            self.heal(strike)
-
-    def heal(self, strike: Strike) -> None:
-        """Of a process that was ended, this is only the beginning: it `is_up` later."""
-        if strike.phase == "struck":
-            strike.phase = "healing"
-            FAULTS[strike.fault.verb].heal(self, strike)
-            if shown_by(strike) != "exit":
-                self.finish(strike)
-
-    def finish(self, strike: Strike) -> None:
-        self.log_phase(strike, "end")
-        self.forget(strike)
-
-    def forget(self, strike: Strike) -> None:
-        strike.phase = "over"
-        strike.victim.strike = None
-        self.strikes.remove(strike)
-        self.conclude(strike.fault)
-
-    def log_phase(self, strike: Strike, phase: str) -> None:
-        self.log(strike.fault, strike.number, strike.victim.name, phase, strike.exact)
-
-    def log(self, fault: Deed, number: int, victim: str, phase: str, exact: bool) -> None:
-        if fault.victim.role == "auditor" and phase != "missed":
-            return  # no fault, and what the auditor did is in its own operations
-        value = {"fault": number, "victim": victim, "phase": phase, "exact": exact}
-        self.calm_ns = max(self.calm_ns, self.world.record("nemesis", fault.verb, value).time_ns)
-
     # -- The end
 
     def is_over(self) -> bool:
         """As soon as it is decided; or when we have waited long enough for what does not come."""
         if self.broker_gone() or not self.obstacle():
             return True
+        calm_ns = max(self.calm_ns, self.strikes.calm_ns)
         patience_ns = to_ns(self.scenario.finish_within_s) + self.world.lateness_ns
-        return self.world.now_ns() > self.calm_ns + patience_ns
+        return self.world.now_ns() > calm_ns + patience_ns
 
     def broker_gone(self) -> str:
         """Why it never comes back, if it does not."""
@@ -377,7 +208,7 @@ class Conductor:
         """
         if gone := self.broker_gone():
             return gone
-        if self.to_come or self.requests or self.strikes:
+        if not self.strikes.are_over():
             return "a fault has not ended"
         for member in self.members.values():
             if member.role == "producer" and not member.retired and (member.alive or member.left):
@@ -408,7 +239,7 @@ class Conductor:
         self.dismiss(now_ns + 2 * patience_ns)
         self.let_rest()
         self.world.collect()
-        self.note("end", {
+        self.note("lab", "end", {
             "drained": not obstacle,
             "why": "; ".join(filter(None, [obstacle, *self.mishaps])),
             "healthy": not self.mishaps,
@@ -421,18 +252,7 @@ class Conductor:
         """Ends the faults, and asks the clients to finish what they have in hand."""
         self.closing = True
         self.moments.clear()
-        never = [*itertools.chain(*self.cues.values(), *self.followers.values())]
-        never += [request.fault for request in self.requests]
-        self.cues.clear()
-        self.followers.clear()
-        self.requests.clear()
-        for fault in never:
-            self.log(fault, next(self.numbers), fault.victim.text, "missed", False)
-        for strike in [strike for strike in self.strikes if shown_by(strike) != "exit"]:
-            if strike.phase == "struck":
-                self.heal(strike)
-            else:
-                self.miss(strike)
+        self.strikes.dismiss()
         clients = [member for member in self.members.values() if member is not self.broker and member.alive]
         for client in clients:
             self.tell(client.name, "stop")
@@ -456,17 +276,13 @@ class Conductor:
         resources = self.world.resources("broker")
         if resources:
             about = {"victim": "broker", "moment": moment, "incarnation": self.broker.incarnation}
-            self.note("resources", {**about, **resources})
+            self.note("lab", "resources", {**about, **resources})
         return resources
 
     def snapshot(self) -> Snapshot:
         seconds = (self.world.now_ns() - self.start_ns) / SECOND_NS
         processes = {member.name: (member.state, member.job) for member in self.members.values()}
-        return Snapshot(seconds, processes, self.tally.progress(), self.latest_strike)
-
-
-def shown_by(strike: Strike) -> str:
-    return FAULTS[strike.fault.verb].shown_by
+        return Snapshot(seconds, processes, self.tally.progress(), self.strikes.latest)
 
 
 def to_ns(seconds: float) -> int:

@@ -10,13 +10,16 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic_core import from_json  # three times as fast as json: docs/decisions/005
 
 FORMAT = 2
 FORMATS = (1, 2)  # this version and the previous one
 TYPES = frozenset({"invoke", "ok", "fail", "info"})
+FIELDS = itemgetter("time_ns", "process", "type", "f", "value", "error")
 
 
 class HistoryError(ValueError):
@@ -73,14 +76,17 @@ def read_history(path: Path) -> History:
     header = _read_header(path, first)
     if lines and not lines[-1]:
         lines.pop()  # the file ended, as it should, with a newline
+    ops: list[Op] = []
     with no_garbage():
         try:
-            ops, truncated = _read_at_once(lines), False
-        except (ValueError, KeyError, TypeError):
-            ops, truncated = _read_each(path, lines)
+            for fields in map(from_json, lines):
+                ops.append(_op(len(ops), fields))
+        except (ValueError, KeyError, TypeError) as error:
+            if len(ops) < len(lines) - 1:
+                raise HistoryError(f"{path}:{len(ops) + 2}: not an operation: {error!r}") from error
         # Processes stamp their own lines, and a pipe may deliver them late.
         ops.sort(key=attrgetter("time_ns"))
-    return History(header, ops, truncated)
+    return History(header, ops, truncated=len(ops) < len(lines))
 
 
 @contextmanager
@@ -92,28 +98,9 @@ def no_garbage() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            gc.freeze()
+            gc.unfreeze()  # now it all counts as old: else the collector would look at it at once
             gc.enable()
-
-
-def _read_at_once(lines: list[bytes]) -> list[Op]:
-    """All lines as one JSON array: twice as fast as each by itself."""
-    items = json.loads((b"[" + b",".join(lines) + b"]").decode())
-    if len(items) != len(lines):
-        raise ValueError("a line is not one operation")
-    return [_op(index, fields) for index, fields in enumerate(items)]
-
-
-def _read_each(path: Path, lines: list[bytes]) -> tuple[list[Op], bool]:
-    """Line by line, to find the damage; that of the last line is forgiven."""
-    ops: list[Op] = []
-    for index, line in enumerate(lines):
-        try:
-            ops.append(_op(index, json.loads(line.decode())))
-        except (ValueError, KeyError, TypeError) as error:
-            if index < len(lines) - 1:
-                raise HistoryError(f"{path}:{index + 2}: not an operation: {error!r}") from error
-            return ops, True
-    return ops, False
 
 
 def _read_header(path: Path, line: bytes) -> Header:
@@ -129,14 +116,7 @@ def _read_header(path: Path, line: bytes) -> Header:
 
 
 def _op(index: int, fields: dict[str, Any]) -> Op:
-    if fields["type"] not in TYPES:
-        raise ValueError(f"type {fields['type']!r}")
-    return Op(
-        index,
-        int(fields["time_ns"]),
-        fields["process"],
-        fields["type"],
-        fields["f"],
-        fields["value"],
-        fields["error"],
-    )
+    op = Op(index, *FIELDS(fields))
+    if op.type not in TYPES or type(op.time_ns) is not int:
+        raise ValueError(f"type {op.type!r} at {op.time_ns!r}")
+    return op

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dsjq_lab.seen import Delivery, Job
+from dsjq_lab.seen import Call, Delivery, Job
 
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
@@ -33,13 +33,12 @@ class _Intervals:
         for delivery in self.deliveries():
             life = self.model.life(delivery.invoked_ns)
             death_ns = self.model.death_ns(life)
-            if death_ns > delivery.returned_ns:
-                delivery.incarnation = life
+            delivery.incarnation = life if delivery.returned_ns < death_ns else None
             delivery.cut_ns = min(death_ns, self.cuts.get(delivery.call.conn, math.inf))
             delivery.held_until_ns = min(delivery.cut_ns, self.lease_end(delivery))
             self.give_back(delivery)
         for job in self.model.jobs.values():
-            job.copies = _copies(job)
+            tell_copies(job)
 
     def deliveries(self) -> Iterator[Delivery]:
         for job in self.model.jobs.values():
@@ -64,35 +63,34 @@ class _Intervals:
     # At the latest
 
     def give_back(self, delivery: Delivery) -> None:
-        """Only a broker that gives tokens looks at its clock at each command; the others may sweep."""
+        """Only a broker that gives tokens looks at its clock at each command; the others may be late."""
         late_ns = self.slack_ns if delivery.token is None else 0
         renewed_ns: float = delivery.returned_ns
-        failed_ns: float | None = None  # when its FAIL had certainly been heard, if it said so
-        may_be_done = False
+        failed: Call | None = None
+        acks: list[Call] = []
         for call in delivery.settles:
-            heard_ns = call.returned_ns if call.outcome == "ok" else math.inf
             if call.outcome == "fail":
                 continue
             if call.f == "touch":
-                renewed_ns = max(renewed_ns, heard_ns)
+                renewed_ns = max(renewed_ns, call.returned_ns if call.outcome == "ok" else math.inf)
             elif call.f == "fail":
-                failed_ns = heard_ns
+                failed = call
             else:
-                may_be_done = True
+                acks.append(call)
+        delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
         delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
-        if may_be_done:
-            return
         over_ns = self.in_peace(self.overs.get(delivery.call.conn, math.inf), self.slack_ns)
-        back_ns = min(delivery.lapsed_ns, over_ns)
-        if failed_ns is not None:  # then it may have to wait for its retry, from whenever it was heard
-            back_ns = min(self.in_peace(failed_ns, late_ns), back_ns) + self.model.header.backoff_ns
-        delivery.back_ns = back_ns
+        delivery.back_ns = min(delivery.lapsed_ns, over_ns)
+        if failed:  # then it waits for its retry since that was heard: before the lease ended, at any rate
+            heard_ns = failed.returned_ns if failed.outcome == "ok" else delivery.back_ns
+            delivery.back_ns = self.in_peace(heard_ns, late_ns) + self.model.header.backoff_ns
 
     def in_peace(self, time_ns: float, late_ns: int) -> float:
         """`late_ns` after a moment; if a fault is upon the broker meanwhile, the slack after its end."""
-        next_relief = bisect_left(self.relief_ns, time_ns)
-        if next_relief < len(self.troubles) and self.troubles[next_relief][0] <= time_ns + late_ns:
-            return self.relief_ns[next_relief] + self.slack_ns
+        if self.troubles:
+            following = bisect_left(self.relief_ns, time_ns)
+            if following < len(self.troubles) and self.troubles[following][0] <= time_ns + late_ns:
+                return self.relief_ns[following] + self.slack_ns
         return time_ns + late_ns
 
     def upon_the_broker(self) -> Iterator[tuple[int, float]]:
@@ -112,11 +110,13 @@ class _Intervals:
             yield begun
 
 
-def _copies(job: Job) -> list[list[Delivery]]:
-    if job.is_single:
-        return [job.deliveries]
+def tell_copies(job: Job) -> None:
+    if len(job.submits) == 1 or sum(submit.outcome != "fail" for submit in job.submits) <= 1:
+        job.copies = [job.deliveries]
+        return
+    job.is_single = False
     copies: dict[tuple[int, str], list[Delivery]] = {}
     for delivery in job.deliveries:
         if delivery.incarnation is not None:
             copies.setdefault((delivery.incarnation, delivery.id), []).append(delivery)
-    return list(copies.values())
+    job.copies = list(copies.values())

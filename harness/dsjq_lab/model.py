@@ -26,6 +26,7 @@ class Model:
         self.ops: list[Op] = history.ops
         self.jobs: dict[str, Job] = {}
         self.strays: list[Delivery] = []  # of nonces that nobody had submitted
+        self.renamed: list[tuple[str, Call, Call]] = []  # (an id, a call that gave it to a job, to another)
         self.has_tokens = False
         self.empties: list[Call] = []  # requests answered EMPTY
         self.lost_requests: list[LostRequest] = []  # in the order of their invocation
@@ -54,7 +55,7 @@ class Model:
 
     def life(self, invoked_ns: float) -> int:
         """The first incarnation of the broker, counted from 0, that may have heard what was said then."""
-        return bisect_left(self.deaths, invoked_ns, key=lambda death: death.until_ns)
+        return bisect_left(self.deaths, invoked_ns, key=lambda death: death.until_ns) if self.deaths else 0
 
     def death_ns(self, life: int) -> float:
         """Until when that incarnation certainly lived."""
@@ -65,24 +66,35 @@ class Model:
         life = self.life(call.invoked_ns)
         return life if call.returned_ns < self.death_ns(life) else None
 
-    def possible_deliveries(self, since_ns: float, until_ns: float) -> int:
-        """How many may have been made meanwhile to clients that never heard so."""
+    def possible_attempts(self, job: Job, until_ns: float) -> int:
+        """Deliveries, and requests that were heard while the job existed, and whose reply was lost."""
+        certain = sum(delivery.invoked_ns < until_ns for delivery in job.deliveries)
         begun = bisect_left(self.lost_requests, until_ns, key=lambda request: request.invoked_ns)
-        return begun - bisect_right(self.lost_over_ns, since_ns)
+        return certain + begun - bisect_right(self.lost_over_ns, job.submits[0].invoked_ns)
+
+    def buried(self) -> set[str]:
+        """Jobs that are dead, or may be: a broker with a limit that lists no dead buries them in silence."""
+        limit = self.header.max_attempts
+        if limit is None or self.listings or self.stats:
+            return self.dead
+        return {job.nonce for job in self.jobs.values() if self.possible_attempts(job, math.inf) >= limit}
+
+    @property
+    def dead_unseen(self) -> int:
+        """How many dead the broker counts that it was not seen to list: those may be any."""
+        return self.stats[-1][1]["dead"] - len(self.dead) if self.stats else 0
 
     def unaccounted(self) -> list[Job]:
         """Jobs that the broker took, of which no ACK may have happened, and which are not dead either."""
-        return [
-            job
-            for job in self.jobs.values()
-            if job.acknowledged and job.nonce not in self.dead and not job.has_ack("ok", "info")
-        ]
+        open_jobs = [job for job in self.jobs.values() if job.acknowledged and job.finished_ns == math.inf]
+        buried = self.buried() if open_jobs else self.dead
+        return [job for job in open_jobs if job.nonce not in buried]
 
     def counts(self) -> dict[str, int]:
         """Jobs by their fate (as Jepsen counts them), and deliveries by their cause."""
         jobs = self.jobs.values()
-        done = {job.nonce for job in jobs if job.has_ack("ok")}
-        perhaps_done = {job.nonce for job in jobs if job.has_ack("info")} - done - self.dead
+        done = {job.nonce for job in jobs if job.is_done}
+        perhaps_done = {job.nonce for job in jobs if job.finished_ns < math.inf} - done - self.dead
         causes = Counter(cause for job in jobs for cause in _causes(job))
         return {
             "attempted": len(jobs),

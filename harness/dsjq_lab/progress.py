@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dsjq_lab.conductor import Snapshot
 
 INTERVAL_S = 1.0  # of the plain lines; a strike is told at once
-COLOURS = {"busy": "green", "paused": "yellow", "ended": "red"}
+COLOURS = {"busy": "green", "paused": "yellow", "stuck": "yellow", "slowed": "yellow", "ended": "red"}
 
 
 @contextmanager

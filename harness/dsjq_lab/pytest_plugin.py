@@ -65,10 +65,12 @@ class ScenarioTest(pytest.Item):
     def runtest(self) -> None:
         from dsjq_lab import brokers, runs
         from dsjq_lab.results import judged
+        from dsjq_lab.variation import Variation
 
         option = self.config.getoption
         broker = brokers.under_study(option("dsjq_broker"), option("dsjq_broker_cmd"))
-        folder = runs.play(self.path, seed=self.seed, broker=broker)
+        variation = Variation(without_faults=option("dsjq_without_faults"))
+        folder = runs.play(self.path, seed=self.seed, broker=broker, variation=variation)
         result = judged(folder)
         if result.outcome != "pass":
             raise NotAsExpected(result, folder)

@@ -52,7 +52,7 @@ class _Reading:
         self.last_ok_ns = model.header.start_ns
         self.holding: dict[str, Delivery] = {}  # process -> its last delivery, until settled or cut
         self.given: dict[tuple[str, str, str | None], Delivery] = {}  # (connection, id, token or None)
-        self.nonces: dict[str, str] = {}  # id -> the nonce last seen with it
+        self.names: dict[str, tuple[str, Call]] = {}  # id -> the nonce last seen with it, and in which call
         self.lost: list[Call] = []  # requests of unknown outcome
         self.strikes: dict[int, Strike] = {}
         self.handlers = {
@@ -98,44 +98,43 @@ class _Reading:
     # Clients
 
     def client(self, op: Op) -> None:
-        process = op.process
+        process, value = op.process, op.value
         if process in self.leaving:
             self.overs[self.leaving.pop(process)] = op.time_ns
         if op.type == "invoke":
-            conn = op.value["conn"]
-            if self.conns.get(process, conn) != conn:
+            conn = value["conn"]
+            if self.conns.get(process) != conn:
                 self.exited(process, op.time_ns)  # a former process of the same name
-            if unfinished := self.pending.get(process):
-                self.complete(unfinished, None)
-            self.conns[process] = conn
+                self.conns[process] = conn
+            if process in self.pending:
+                self.complete(self.pending[process], None)
             self.pending[process] = op
             if op.f == "submit":
-                payload = op.value["payload"]
-                nonce = nonce_of(payload)
+                nonce = nonce_of(value["payload"])
                 if nonce not in self.model.jobs:
-                    self.model.jobs[nonce] = Job(nonce, payload)
+                    self.model.jobs[nonce] = Job(nonce, value["payload"])
         elif op.f == "close":
-            self.leave(process, op.value["conn"], op.time_ns)
+            self.leave(process, value["conn"], op.time_ns)
         else:
             self.complete(self.pending.pop(process, op), op)
         self.seen_ns[process] = op.time_ns
 
     def complete(self, invoke: Op, end: Op | None) -> None:
         """Pair an invocation with its completion, if it ever came."""
-        conn = invoke.value["conn"]
+        f, conn, invoked_ns = invoke.f, invoke.value["conn"], invoke.time_ns
         if end is None:
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, math.inf, "info", (invoke.index,))
+            call = Call(f, invoke.process, conn, invoked_ns, math.inf, "info", (invoke.index,))
         else:
-            ops = (invoke.index, end.index)
-            call = Call(invoke.f, invoke.process, conn, invoke.time_ns, end.time_ns, end.type, ops)
-            if end.type == "info":
+            outcome, ops = end.type, (invoke.index, end.index)
+            call = Call(f, invoke.process, conn, invoked_ns, end.time_ns, outcome, ops)
+            if outcome == "info":
                 self.lose_connection(invoke, end)
             else:
-                self.answered[conn] = invoke.time_ns
-            if end.type == "ok":
+                self.answered[conn] = invoked_ns
+            if outcome == "ok":
                 self.last_ok_ns = end.time_ns
-        if handle := self.handlers.get(call.f):
-            handle(call, invoke, end)
+        if f in self.handlers:
+            self.handlers[f](call, invoke, end)
 
     def connect(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is not None and end.type == "ok":
@@ -149,9 +148,9 @@ class _Reading:
         job = self.model.jobs[nonce]
         job.submits.append(call)
         if end is not None and end.type == "ok":
-            job_id = end.value["id"]
-            job.confirmed.append((call, job_id))
-            self.nonces[job_id] = nonce
+            if end.time_ns < job.confirmed_ns:
+                job.confirmed_ns = end.time_ns
+            self.name(end.value["id"], nonce, call)
 
     def reserve(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is None or end.type == "info":
@@ -168,11 +167,17 @@ class _Reading:
         job = self.model.jobs.get(nonce)
         (job.deliveries if job else self.model.strays).append(delivery)
         self.holding[call.process] = delivery
-        self.nonces[delivery.id] = nonce
+        self.name(delivery.id, nonce, call)
         self.given[call.conn, delivery.id, None] = delivery
         if delivery.token is not None:
             self.given[call.conn, delivery.id, delivery.token] = delivery
             self.model.has_tokens = True
+
+    def name(self, id: str, nonce: str, call: Call) -> None:
+        owner, told = self.names.get(id, (nonce, call))
+        if owner != nonce:
+            self.model.renamed.append((id, told, call))
+        self.names[id] = nonce, call
 
     def settle(self, call: Call, invoke: Op, end: Op | None) -> None:
         job_id = invoke.value["id"]
@@ -181,9 +186,11 @@ class _Reading:
             delivery.settles.append(call)
             if call.f != "touch" and self.holding.get(call.process) is delivery:
                 del self.holding[call.process]
-        nonce = delivery.nonce if delivery else self.nonces.get(job_id)
-        if call.f == "ack" and nonce in self.model.jobs:
-            self.model.jobs[nonce].acks.append(call)
+        nonce = delivery.nonce if delivery else self.names.get(job_id, ("", call))[0]
+        if call.f == "ack" and (job := self.model.jobs.get(nonce)):
+            job.acks.append(call)
+            if call.outcome != "fail" and call.invoked_ns < job.finished_ns:
+                job.finished_ns = call.invoked_ns
 
     # The auditor, who asks what only some brokers tell
 

@@ -65,7 +65,8 @@ class Series(NamedTuple):
             yield f"  {count:>5} x  {name}"
         red = [run for run in self.runs if run.exit_code]
         for run in sorted(red, key=lambda run: run.seed):
-            yield f"  seed {run.seed:<8} {run.folder or run.complaint}"
+            first, *more = (run.folder or run.complaint).splitlines()
+            yield from (f"  seed {run.seed:<8} {first}", *(f"    {line}" for line in more))
 
 
 def played(words: Sequence[str], seeds: Sequence[int], jobs: int) -> Iterator[Run]:

@@ -133,8 +133,11 @@ FAULT_KEYS = {word for fault in VERBS.values() for word in keys_of(fault)}
 def explained(error: ErrorDetails, document: Document) -> Mistake:
     """A mistake at its place in the file."""
     loc = error["loc"]
-    path = loc[:2] + loc[3:] if loc[0:1] == ("faults",) else loc  # loc[2] is the verb that chose the class
-    path = tuple(step for step in path if step not in ("a time", "an event"))  # which chose one too
+    path = loc
+    if loc[0:1] == ("faults",):
+        path = loc[:2] + loc[3:]  # loc[2] is the verb that chose the class
+        if path[2:3] == ("until",):
+            path = path[:3] + path[4:]  # what stood between chose a class, too
     word, known = str(error["input"]), list[str]()
     place = document.values.get(path, (1, 1))
     kind, message = "value", error["msg"].replace("Input should", "should")

@@ -7,7 +7,7 @@ than by the clock: an event is exact on every machine, and a story in seconds is
 from math import floor
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
+from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticCustomError
 
 from dsjq_lab.scenario_values import (
@@ -24,6 +24,7 @@ from dsjq_lab.scenario_values import (
     Victim,
     key,
     positive,
+    text_like,
 )
 
 Event = Literal[
@@ -124,8 +125,11 @@ class Deed(Strict):
             case Timed(at_s):
                 return f"at {at_s[0]:g} s"
 
-    def deed(self) -> str:
+    def what(self) -> str:
         return f"{self.verb} {self.victim.text}"
+
+    def ending(self) -> str:
+        return ""
 
     def note(self) -> str:
         match self.trigger:
@@ -138,7 +142,7 @@ class Deed(Strict):
 
     def __str__(self) -> str:
         name = f"{self.id}: " if self.id else ""
-        return f"{name}{self.moment()}: {self.deed()}{self.note()}"
+        return f"{name}{self.moment()}: {self.what()}{self.ending()}{self.note()}"
 
 
 class Fault(Deed):
@@ -154,16 +158,15 @@ class Fault(Deed):
             return When(*next(iter(self.until.items())))
         return self.lasts_s
 
-    def deed(self) -> str:
+    def ending(self) -> str:
         by_time, by_event = self.endings
         match self.end:
             case None:
-                end = "for good"
+                return ", for good"
             case When() as event:
-                end = by_event.format(str(event).partition(",")[0])
+                return ", " + by_event.format(str(event).partition(",")[0])
             case lasts_s:
-                end = by_time.format(f"{lasts_s:g} s")
-        return f"{super().deed()}, {end}"
+                return ", " + by_time.format(f"{lasts_s:g} s")
 
 
 class Kill(Fault):
@@ -177,8 +180,8 @@ class Term(Kill):
     victim: AnyVictim = key("term")
     grace_s: Duration = key("grace", "5s")  # then it is killed, like a process that a supervisor has to stop
 
-    def deed(self) -> str:
-        return f"{super().deed()}, killed if it takes more than {self.grace_s:g} s"
+    def ending(self) -> str:
+        return f"{super().ending()}, killed if it takes more than {self.grace_s:g} s"
 
 
 def only_the_broker(victim: Victim) -> Victim:
@@ -215,8 +218,8 @@ class Throttle(Pause):
     victim: AnyVictim = key("throttle")
     share: Share = key("to")  # of the time, in which it runs
 
-    def deed(self) -> str:
-        return super().deed().replace(",", f" to {self.share:.0%} of its time,", 1)
+    def what(self) -> str:
+        return f"{super().what()} to {self.share:.0%} of its time"
 
 
 def only_dead_jobs(text: Any) -> Victim:
@@ -229,9 +232,7 @@ class Kick(Deed):
     """An operator's deed: all dead jobs get another chance."""
 
     verb = "kick"
-    victim: Annotated[Victim, PlainValidator(only_dead_jobs), WithJsonSchema({"const": DEAD_JOBS})] = key(
-        "kick"
-    )
+    victim: Annotated[Victim, PlainValidator(only_dead_jobs), text_like(DEAD_JOBS)] = key("kick")
 
 
 VERBS: dict[str, type[Deed]] = {

@@ -6,8 +6,8 @@ is in doubt the one is chosen that accuses less. Two intervals are certain:
 
 - In [returned_ns, held_until_ns) the job is in its holder's hands: nobody else may get it. It begins as late,
   and ends as early, as it can have done.
-- From back_ns on it is out of these hands, and back in the queue: whoever asks may get it. That moment is as
-  late as a correct broker can make it, and infinite if the job may be done.
+- From back_ns on it is out of these hands, and back in the queue unless an ACK of it has counted: whoever
+  asks may get it. That moment is as late as a correct broker can make it.
 """
 
 import math
@@ -35,6 +35,7 @@ class Delivery:
     """A job handed to a client, and what the client then did with it."""
 
     __slots__ = (
+        "accepted",
         "attempt",
         "back_ns",
         "call",
@@ -51,6 +52,14 @@ class Delivery:
         "token",
     )
 
+    # What follows is known once all is read (intervals.py).
+    incarnation: int | None  # which life of the broker gave it out; None: in doubt
+    accepted: Call | None  # its ACK that was answered OK, unless an earlier one may have counted
+    cut_ns: float  # the earliest moment at which its connection, or the broker, may have died
+    held_until_ns: float
+    lapsed_ns: float  # by when its time is over in any case
+    back_ns: float
+
     def __init__(self, call: Call, nonce: str, returned_ns: int, value: dict[str, Any]) -> None:
         self.call = call
         self.invoked_ns = call.invoked_ns
@@ -61,35 +70,36 @@ class Delivery:
         self.token: str | None = value.get("token")
         self.attempt: int | None = value.get("attempt")
         self.settles: list[Call] = []  # the holder's own ack, fail and touch
-        self.cut_ns = math.inf  # the earliest moment at which its connection, or the broker, may have died
-        self.held_until_ns: float = returned_ns
-        self.lapsed_ns = math.inf  # by when its time is over in any case
-        self.back_ns = math.inf
-        self.incarnation: int | None = None  # which life of the broker gave it out; None: in doubt
 
     @property
     def holder(self) -> tuple[str, str | None]:
         return self.call.conn, self.token
 
-    @property
-    def accepted(self) -> Call | None:
-        """The ACK that was answered OK, unless an earlier one may have counted: repeating it is no crime."""
-        first = next((call for call in self.settles if call.f == "ack" and call.outcome != "fail"), None)
-        return first if first and first.outcome == "ok" else None
-
 
 class Job:
     """All that was seen of one nonce."""
 
-    __slots__ = ("acks", "confirmed", "copies", "deliveries", "nonce", "payload", "submits")
+    __slots__ = (
+        "acks",
+        "confirmed_ns",
+        "copies",
+        "deliveries",
+        "finished_ns",
+        "is_single",
+        "nonce",
+        "payload",
+        "submits",
+    )
 
     def __init__(self, nonce: str, payload: str) -> None:
         self.nonce = nonce
         self.payload = payload
         self.submits: list[Call] = []
-        self.confirmed: list[tuple[Call, str]] = []  # those answered ok, and with which id
+        self.confirmed_ns = math.inf  # when the first of those answered ok returned
         self.deliveries: list[Delivery] = []  # in the order of their return
         self.acks: list[Call] = []  # by whomever
+        self.finished_ns = math.inf  # the earliest moment at which an ACK may have counted
+        self.is_single = True  # at most one of its SUBMITs may have counted
         # Its deliveries, one list for each job that the broker knows: a producer that retries after an
         # unknown outcome may put the same nonce there twice, which is legal. Those copies are told apart by
         # (incarnation, id), and deliveries in doubt are left out.
@@ -98,15 +108,12 @@ class Job:
     @property
     def acknowledged(self) -> bool:
         """The broker took responsibility for it."""
-        return bool(self.confirmed)
+        return self.confirmed_ns < math.inf
 
     @property
-    def is_single(self) -> bool:
-        """At most one of its SUBMITs may have counted."""
-        return len(self.submits) == 1 or sum(submit.outcome != "fail" for submit in self.submits) <= 1
-
-    def has_ack(self, *outcomes: str) -> bool:
-        return any(ack.outcome in outcomes for ack in self.acks)
+    def is_done(self) -> bool:
+        """An ACK of it was answered OK."""
+        return any(ack.outcome == "ok" for ack in self.acks)
 
 
 class LostRequest(NamedTuple):

@@ -33,6 +33,7 @@ POLL_INTERVAL_S = 0.02  # between two REQUESTs of a broker that cannot make them
 AUDIT_INTERVAL_S = 0.25
 RENEWALS = 3  # in the length of a lease
 PAGE = 500  # jobs asked for at once
+LAST_TRIES = 3
 SHOWN = 80  # letters of a broken reply
 Record = dict[str, Any]
 WORDS = ("naïve", "café", "", "Ærø", "wait;", "straße", "東京", "--", "100%", "\t", "'quoted'", "\\n", "🐇")
@@ -62,7 +63,7 @@ class Stopped(Exception):
 class Channel:
     """The line to the lab. When it breaks, the lab is gone, and so are we.
 
-    The lab says `go` to one who waits for it, and `kept` or `turned away` of an effect. Other words are
+    The lab says `go` to one who waits for it, and `done` or `fenced off` of an effect. Other words are
     wishes, remembered until they are granted: `stop`, `hang` (a worker's handler), `kick` (the auditor).
     """
 
@@ -85,9 +86,9 @@ class Channel:
         self._send({"gate": name, "job": job})
 
     def write(self, effect: Record) -> bool:
-        """Whether the ledger has kept it."""
+        """Whether it is in the ledger now; not if the ledger was fenced off against us."""
         self._send({"effect": effect})
-        return self._await("kept", "turned away") == "kept"
+        return self._await("done", "fenced off") == "done"
 
     def pause(self, seconds: float) -> None:
         """Sleeps, unless the lab wants us to stop: then raises Stopped."""
@@ -324,7 +325,7 @@ class Attempt:
             self.reach("before_effect")
             effect = {name: self.job[name] for name in ("job", "id", "token", "conn")}
             if not self.channel.write({**effect, "worker": self.channel.process}):
-                return  # fenced off: the job is another's by now
+                return  # the job is another's by now
         self.reach("before_ack")
         self.tell("ack", sent="ack_sent", confirmed="acked")
 
@@ -374,39 +375,54 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
 
     A broker that refuses has no counts, and is asked no more.
     """
-    dead: int | None = None
+    dead: int | None = None  # how many of them are listed
+    tells = False
     try:
         while True:
             outcome, stats = client.operate("stats", {}, lambda: "STATS", counts)
+            tells |= outcome == "ok"
             if outcome == "ok" and stats["dead"] != dead:
-                dead = stats["dead"]
-                list_dead(client)
+                dead = stats["dead"] if list_dead(client) is not None else None
             if "kick" in channel.wishes:
                 channel.wishes.remove("kick")
                 channel.announce("kicked", " ".join(kick_dead(client)))
+                dead = None  # as many may be dead by now, and others
             else:
                 channel.pause(3600 if outcome == "refused" else AUDIT_INTERVAL_S)
     finally:
-        if dead is not None:
-            list_dead(client)
+        if tells:
+            list_dead_at_last(client)
 
 
-def list_dead(client: Client) -> list[Record]:
-    """All of them, a page at a time: a dead job that is missing here would pass for a lost one."""
+def list_dead(client: Client) -> list[Record] | None:
+    """All of them, a page at a time: a dead job that is missing here would pass for a lost one.
+
+    None if the broker did not answer.
+    """
     found: list[Record] = []
-    page: Record = {"dead": [{"id": "0"}]}
-    while page.get("dead"):
-        after_id = page["dead"][-1]["id"]
-        question = f"JOBS state=DEAD after={after_id} limit={PAGE}"
-        _, page = client.operate("dead", {}, lambda question=question: question, dead_jobs)  # type: ignore[misc]
-        found += page.get("dead", [])
+    page: list[Record] = [{"id": "0"}]
+    while page:
+        question = f"JOBS state=DEAD after={page[-1]['id']} limit={PAGE}"
+        outcome, value = client.operate("dead", {}, lambda question=question: question, dead_jobs)  # type: ignore[misc]
+        if outcome != "ok":
+            return None
+        page = value["dead"]
+        found += page
     return found
+
+
+def list_dead_at_last(client: Client) -> None:
+    """Who has been told to stop hears `Stopped` whenever he would wait a little before the next try."""
+    for _ in range(LAST_TRIES):
+        with suppress(Stopped):
+            list_dead(client)
+            return
 
 
 def kick_dead(client: Client) -> list[str]:
     """Those that were given another chance, by nonce."""
     kicked = []
-    for dead in list_dead(client):
+    for dead in list_dead(client) or ():
         id, job = dead["id"], dead["payload"].split(" ")[0]
         outcome, _ = client.operate("kick", {"id": id, "job": job}, lambda id=id: f"KICK {id}", nothing)  # type: ignore[misc]
         if outcome == "ok":

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
-from dsjq_lab.seen import Call, Delivery
+from dsjq_lab.seen import Delivery
 from dsjq_lab.verdict import Verdict
 
 TOKEN = re.compile(r"(\d+)\.(\d+)")  # <epoch>.<counter>, compared as two numbers
@@ -23,26 +23,20 @@ class AttemptsIncrease(Checker):
     rule = "Each delivery has a larger token than those before it, and a larger attempt; an id names one job."
 
     def check(self, model: Model) -> Verdict:
-        findings: dict[str | None, Finding] = {}
+        findings: dict[str, Finding] = {}
         for found in (*_ids_used_twice(model), *_tokens_used_twice(model), *_not_increased(model)):
-            findings.setdefault(found.job, found)
+            findings.setdefault(found.job or found.summary, found)
         count = sum(len(job.deliveries) for job in model.jobs.values())
         told = "ids, tokens and attempts" if model.has_tokens else "ids (this broker gives no tokens)"
-        return self.judged(list(findings.values()), f"{told} of {count} deliveries")
+        return self.judged(list(findings.values()), f"{told} of {some(count, 'delivery', 'deliveries')}")
 
 
 def _ids_used_twice(model: Model) -> Iterator[Finding]:
     """By two answers to SUBMIT, or by an answer and a delivery."""
-    owners: dict[tuple[int, str], tuple[str, Call]] = {}
-    for job in model.jobs.values():
-        for call, id in (*job.confirmed, *((delivery.call, delivery.id) for delivery in job.deliveries)):
-            life = model.incarnation(call)
-            if life is None:
-                continue
-            owner, first = owners.setdefault((life, id), (job.nonce, call))
-            if owner != job.nonce:
-                summary = f"id {id} names two jobs, {owner} and {job.nonce}"
-                yield Finding(summary, job.nonce, first.ops + call.ops)
+    for id, first, call in model.renamed:
+        life = model.incarnation(first)
+        if life is not None and life == model.incarnation(call):
+            yield Finding(f"id {id} names two jobs", None, first.ops + call.ops)
 
 
 def _tokens_used_twice(model: Model) -> Iterator[Finding]:
@@ -53,7 +47,8 @@ def _tokens_used_twice(model: Model) -> Iterator[Finding]:
                 continue
             first = owners.setdefault((delivery.incarnation, delivery.token), delivery)
             if first is not delivery:
-                summary = f"token {delivery.token} given twice, with jobs {first.nonce} and {job.nonce}"
+                whom = f"{first.call.process} and {delivery.call.process}"
+                summary = f"job {job.nonce}: token {delivery.token} given to {whom}"
                 yield Finding(summary, job.nonce, first.call.ops + delivery.call.ops)
 
 

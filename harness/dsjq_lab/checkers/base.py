@@ -42,3 +42,8 @@ class Checker(ABC):
 
     def not_applicable(self, why: str) -> Verdict:
         return Verdict(self.name, NOT_APPLICABLE, why)
+
+
+def some(count: int, thing: str, things: str = "") -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {thing if count == 1 else things or thing + 's'}"

@@ -7,7 +7,7 @@ confirmed, at most those and the ones whose confirmation was lost.
 
 from collections.abc import Iterator
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.verdict import Verdict
 
@@ -22,7 +22,7 @@ class CountsConserved(Checker):
         if not model.stats:
             return self.not_applicable("this broker tells no counts")
         findings = [*_wrong_sums(model), *_wrong_at_rest(model)]
-        return self.judged(findings, f"{len(model.stats)} counts, all of them add up")
+        return self.judged(findings, f"{some(len(model.stats), 'count')}, none of them wrong")
 
 
 def _wrong_sums(model: Model) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ have counted gives a job as many attempts again.
 from collections import Counter
 from collections.abc import Iterator
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery, Job, Listing
 from dsjq_lab.verdict import Verdict
@@ -27,7 +27,8 @@ class DeadLetterAtLimit(Checker):
         for found in (*_too_often(model, limit), *_wrongly_dead(model, limit)):
             findings.setdefault(found.job or "", found)
         dead = {nonce for listing in model.listings for _, nonce in listing.jobs}
-        return self.judged(list(findings.values()), f"{len(dead)} dead, at the limit of {limit} attempts")
+        told = f"{len(dead)} dead, at the limit of {some(limit, 'attempt')}"
+        return self.judged(list(findings.values()), told)
 
 
 def _too_often(model: Model, limit: int) -> Iterator[Finding]:
@@ -50,19 +51,14 @@ def _wrongly_dead(model: Model, limit: int) -> Iterator[Finding]:
     for listing in model.listings:
         for id, nonce in listing.jobs:
             if job := model.jobs.get(nonce):
-                attempts = _possible_attempts(job, listing.call, model)
+                attempts = model.possible_attempts(job, listing.call.returned_ns)
                 tried = tuple(op for delivery in job.deliveries for op in delivery.call.ops)
                 if attempts < limit:
-                    summary = f"job {nonce} was dead after {attempts} attempts, and the limit is {limit}"
+                    summary = f"job {nonce} dead after {some(attempts, 'attempt')}, and the limit is {limit}"
                     yield Finding(summary, nonce, tried + listing.call.ops)
                 elif ack := _done_before(job, id, listing, model):
                     summary = f"job {nonce} was done, then listed as dead"
                     yield Finding(summary, nonce, ack.ops + listing.call.ops)
-
-
-def _possible_attempts(job: Job, listed: Call, model: Model) -> int:
-    certain = sum(delivery.invoked_ns < listed.returned_ns for delivery in job.deliveries)
-    return certain + model.possible_deliveries(job.submits[0].invoked_ns, listed.returned_ns)
 
 
 def _done_before(job: Job, id: str, listing: Listing, model: Model) -> Call | None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery, Job
 from dsjq_lab.verdict import Verdict
@@ -25,7 +25,7 @@ class Fifo(Checker):
         if not model.has_tokens and (why := _no_order(model)):
             return self.not_applicable(f"no tokens to tell first attempts by, and {why}")
         firsts = [first for job in model.jobs.values() if (first := _first(job))]
-        return self.judged(list(_overtaken(firsts)), f"{len(firsts)} first deliveries, in order")
+        return self.judged(list(_overtaken(firsts)), f"{some(len(firsts), 'job')} delivered in order")
 
 
 class _First(NamedTuple):

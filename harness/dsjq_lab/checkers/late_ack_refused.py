@@ -5,7 +5,7 @@ never know whether it is late. The lease counts here from the *return* of the re
 that may have counted: no broker can have begun it later. One that sweeps has the time to do so.
 """
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
@@ -25,7 +25,7 @@ class LateAckRefused(Checker):
                     if ack.invoked_ns > delivery.lapsed_ns:
                         findings.append(_late(delivery, ack, model.header.ack_timeout_ns))
                         break
-        return self.judged(findings, f"{acks} ACKs answered OK, none of them late")
+        return self.judged(findings, f"{some(acks, 'ACK')} answered OK, none of them late")
 
 
 def _late(delivery: Delivery, ack: Call, ack_timeout_ns: int) -> Finding:

@@ -5,7 +5,7 @@ that starts again may go on with jobs of its former life, whose state is then ta
 nobody has heard of must begin with its submission.
 """
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.history import Op
 from dsjq_lab.model import Model
 from dsjq_lab.verdict import Verdict
@@ -13,12 +13,15 @@ from dsjq_lab.verdict import Verdict
 TRANSITIONS: dict[str, tuple[str | None, str]] = {
     # record: (from, to)
     "Submitted": (None, "PENDING"),
+    "Delayed": (None, "DELAYED"),
+    "Matured": ("DELAYED", "PENDING"),
     "Delivered": ("PENDING", "IN_FLIGHT"),
     "Touched": ("IN_FLIGHT", "IN_FLIGHT"),
     "Acked": ("IN_FLIGHT", "DONE"),
     "Failed": ("IN_FLIGHT", "FAILED"),
     "Retried": ("FAILED", "PENDING"),
     "Requeued": ("IN_FLIGHT", "PENDING"),
+    "Released": ("IN_FLIGHT", "PENDING"),
     "Died": ("IN_FLIGHT", "DEAD"),
     "Kicked": ("DEAD", "PENDING"),
 }
@@ -35,6 +38,7 @@ class LegalTransitions(Checker):
         states: dict[str | int, str] = {}
         last: dict[str | int, Op] = {}
         former: set[str | int] = set()  # jobs of a former life, of which nothing was heard since
+        records = [op for op in model.trace if op.f == "record"]
         for op in model.trace:
             if op.f == "start":
                 former |= states.keys()
@@ -46,7 +50,8 @@ class LegalTransitions(Checker):
                 findings.setdefault(job, _illegal(job, record, states.get(job), last.get(job), op))
             former.discard(job)
             states[job], last[job] = after, op
-        return self.judged(list(findings.values()), f"{len(last)} jobs, {len(model.trace)} records")
+        told = f"{some(len(records), 'record')} of {some(len(last), 'job')}"
+        return self.judged(list(findings.values()), told)
 
 
 def _illegal(job: str | int, record: str, state: str | None, last: Op | None, op: Op) -> Finding:

@@ -11,7 +11,7 @@ from dsjq_lab.model import Model
 from dsjq_lab.verdict import Verdict
 
 A_FEW = 4
-MANY = 3  # times what a pool could hold
+MANY = 2  # times what a pool could hold
 
 
 class NoLeak(Checker):
@@ -27,7 +27,7 @@ class NoLeak(Checker):
         came_and_went, at_once = _traffic(model, before.time_ns, after.time_ns)
         allowed = at_once + A_FEW
         if came_and_went < MANY * allowed:
-            why = f"{came_and_went} connections came and went: too few to tell a leak from a pool"
+            why = f"too few connections came and went to tell a leak from a pool: {came_and_went}"
             return self.not_applicable(why)
         growths = {what: after.value[what] - before.value[what] for what in ("threads", "descriptors")}
         findings = [

@@ -6,7 +6,7 @@ delivery was asked for after the first had returned, and had itself returned bef
 second holder did since is of no interest: the first one's right did not come back.
 """
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
@@ -23,7 +23,7 @@ class NoStaleAck(Checker):
             if len(job.deliveries) > 1:
                 passed_on += 1
                 findings += [found for copy in job.copies if (found := _first_stale(copy))][:1]
-        return self.judged(findings, f"{passed_on} jobs were given on, and no former holder finished them")
+        return self.judged(findings, f"{some(passed_on, 'job')} given on, none finished by a former holder")
 
 
 def _first_stale(copy: list[Delivery]) -> Finding | None:

@@ -11,9 +11,9 @@ heard so), that an ACK of it may have counted, that its attempts were used up, o
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Call, Delivery, Job
 from dsjq_lab.verdict import Verdict
@@ -25,14 +25,10 @@ class RedeliveredInTime(Checker):
 
     def check(self, model: Model) -> Verdict:
         answers = _Empties(model)
-        findings = []
-        returned = 0
-        for job in model.jobs.values():
-            lost = [delivery for delivery in job.deliveries if delivery.back_ns < math.inf]
-            returned += len(lost)
-            if lost and job.is_single and (found := _withheld(job, answers, model)):
-                findings.append(found)
-        return self.judged(findings, f"{returned} deliveries ended without an ACK, none was forgotten")
+        came_back = [job for job in model.jobs.values() if job.is_single and _came_back(job)]
+        findings = [found for job in came_back if (found := _withheld(job, answers, model))]
+        again = sum(len(job.deliveries) - 1 for job in model.jobs.values() if job.deliveries)
+        return self.judged(findings, f"{some(again, 'redelivery', 'redeliveries')}, no job was withheld")
 
 
 class _Empties:
@@ -56,31 +52,33 @@ class _Empties:
         return self.earliest[place] if place < len(self.earliest) else None
 
 
+def _came_back(job: Job) -> bool:
+    return any(delivery.back_ns < job.finished_ns for delivery in job.deliveries)
+
+
 def _withheld(job: Job, answers: _Empties, model: Model) -> Finding | None:
-    limit = model.header.max_attempts or math.inf
-    submitted_ns = job.submits[0].invoked_ns
-    acked_ns = min((ack.invoked_ns for ack in job.acks if ack.outcome != "fail"), default=math.inf)
-    for attempts, last, back_ns, next_ns in _waits(job):
+    limit = model.header.max_attempts
+    for last, back_ns, next_ns in _waits(job):
         empty = answers.first_after(back_ns)
-        if empty is None or last.incarnation is None:
+        if not empty or last.incarnation is None or empty.returned_ns >= model.death_ns(last.incarnation):
             continue
-        if empty.returned_ns >= min(next_ns, acked_ns, model.death_ns(last.incarnation)):
-            continue
-        attempts += model.possible_deliveries(submitted_ns, empty.returned_ns)
-        if attempts < limit and not (next_ns == math.inf and job.nonce in model.dead):
-            return _forgotten(last, empty)
+        buried = next_ns == math.inf and job.nonce in model.dead
+        if empty.returned_ns < next_ns and not buried:
+            attempts = model.possible_attempts(job, empty.returned_ns)
+            if limit is None or attempts < limit:
+                return _forgotten(last, empty)
     return None
 
 
-def _waits(job: Job) -> Iterator[tuple[int, Delivery, float, float]]:
-    """(attempts so far, the last, when all of them were back, when the next may have been made)"""
+def _waits(job: Job) -> Iterator[tuple[Delivery, float, float]]:
+    """(the last delivery so far, when all of them were back, when the next, or an ACK, may have counted)"""
     deliveries = sorted(job.deliveries, key=lambda delivery: delivery.invoked_ns)
     back_ns = 0.0
-    for place, last in enumerate(deliveries):
+    for last, following in zip_longest(deliveries, deliveries[1:]):
         back_ns = max(back_ns, last.back_ns)
-        following = deliveries[place + 1].invoked_ns if place + 1 < len(deliveries) else math.inf
-        if back_ns < following:
-            yield place + 1, last, back_ns, following
+        next_ns = min(following.invoked_ns, job.finished_ns) if following else job.finished_ns
+        if back_ns < next_ns:
+            yield last, back_ns, next_ns
 
 
 def _first_returned(a: Call, b: Call) -> Call:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from dsjq_lab.checkers.base import Checker, Finding
+from dsjq_lab.checkers.base import Checker, Finding, some
 from dsjq_lab.model import Model
 from dsjq_lab.seen import Delivery, Job
 from dsjq_lab.verdict import Verdict
@@ -27,12 +27,15 @@ class RequeueKeepsPosition(Checker):
     def check(self, model: Model) -> Verdict:
         if not model.has_tokens:
             return self.not_applicable("a broker without tokens may put a job that comes back where it likes")
-        waits = [wait for job in model.jobs.values() if len(job.deliveries) > 1 for wait in _waits(job)]
+        kicked = {nonce for nonce, _ in model.kicks}  # these may have waited among the dead
+        returned = [job for job in model.jobs.values() if len(job.deliveries) > 1 and job.nonce not in kicked]
+        waits = [wait for job in returned for wait in _waits(job)]
         findings: dict[str, Finding] = {}
         if waits:
             for found in _overtaken(waits, [job for job in model.jobs.values() if _is_plain(job)]):
                 findings.setdefault(found.job or "", found)
-        return self.judged(list(findings.values()), f"{len(waits)} jobs came back, to their places")
+        told = f"{some(len(waits), 'job')} came back, none was overtaken"
+        return self.judged(list(findings.values()), told)
 
 
 class _Wait(NamedTuple):
@@ -65,8 +68,8 @@ def _overtaken(waits: list[_Wait], others: list[Job]) -> Iterator[Finding]:
         while place < len(others) and others[place].deliveries[0].returned_ns < wait.next.invoked_ns:
             stairs.add(others[place])
             place += 1
-        b, (submit, _) = stairs.youngest_after(wait.last.back_ns), wait.job.confirmed[0]
-        if b and b.submits[0].invoked_ns > submit.returned_ns:
+        b = stairs.youngest_after(wait.last.back_ns)
+        if b and b.submits[0].invoked_ns > wait.job.confirmed_ns:
             first, nonce = b.deliveries[0], wait.job.nonce
             summary = f"job {nonce} had come back, and job {b.nonce}, submitted after it, was delivered first"
             settles = tuple(op for call in wait.last.settles for op in call.ops)

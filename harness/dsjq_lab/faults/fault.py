@@ -18,11 +18,11 @@ class Lab(Protocol):
     def tell(self, name: str, word: str) -> None:
         """Says a word to a client (workload.py: Channel)."""
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Does something in a while, unless the experiment is over by then."""
+    def later(self, seconds: float, action: Callable[[], None]) -> int:
+        """Does something in a while, unless the experiment is over by then; at which time, in ns."""
 
-    def note(self, f: str, value: Mapping[str, Any]) -> None:
-        """Writes to the history what the lab has done."""
+    def note(self, process: str, f: str, value: Mapping[str, Any]) -> int:
+        """Writes to the history what the lab, or its nemesis, has done; with which time, in ns."""
 
 
 class Fault(ABC):

@@ -5,6 +5,7 @@ Everything is said in words; colour only repeats them, and a line is coloured by
 
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 CHECKER = {checker.name: checker for checker in CHECKERS}
-STRIKES_SHOWN = 3
+STRIKES_SHOWN, WIDTH = 3, 120
 RED, GREEN, YELLOW, BOLD = "\033[31m", "\033[32m", "\033[33m", "\033[1m"
 COLOURS = {"VIOLATED": RED, "FAIL": RED, "absent": RED, "PASS": GREEN, "UNKNOWN": YELLOW, "unknown": YELLOW}
 
@@ -44,7 +45,7 @@ def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]
     yield from unrest(result.model)
     yield ""
     yield from rulings(result, verbose)
-    yield from explanations(result)
+    yield from explanations(result, verbose)
     yield ""
     yield from conclusion(result, run)
 
@@ -108,7 +109,8 @@ def effects(model: Model) -> Iterator[str]:
     """What finished work left behind in the lab's ledger, where the scenario keeps one."""
     ledger = Counter(op.type for op in model.ops if op.process == "ledger")
     if ledger:
-        yield f"  Effects    {sum_of({'written': ledger['ok']}, {'turned away': ledger['fail']})}"
+        turned_away = f", {ledger['fail']} turned away" if ledger["fail"] else ""
+        yield f"  Effects    {ledger['ok']} written{turned_away}"
 
 
 def unrest(model: Model) -> Iterator[str]:
@@ -121,8 +123,7 @@ def unrest(model: Model) -> Iterator[str]:
 def rulings(result: Result, verbose: bool) -> Iterator[str]:
     """What the scenario asks about and what went wrong; the rest only in number."""
     focus = result.scenario.focus
-    rank: dict[str, int] = {name: place for place, name in enumerate(focus)}
-    ordered = sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+    ordered = in_focus(result)
     quiet = [] if verbose else [
         ruling for ruling in ordered
         if ruling.verdict.invariant not in focus and ruling.standing in (HOLDS, NOT_APPLICABLE)
@@ -135,6 +136,12 @@ def rulings(result: Result, verbose: bool) -> Iterator[str]:
             yield f"  {word(standing):<10} {f'{count} more':<22} (--verbose)"
 
 
+def in_focus(result: Result) -> list[Ruling]:
+    """Those that the scenario asks about come first."""
+    rank: dict[str, int] = {name: place for place, name in enumerate(result.scenario.focus)}
+    return sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+
+
 def ruling_lines(ruling: Ruling) -> Iterator[str]:
     verdict, standing, because = ruling
     yield f"  {word(standing):<10} {verdict.invariant:<22} {first_line(verdict.summary)}"
@@ -144,27 +151,32 @@ def ruling_lines(ruling: Ruling) -> Iterator[str]:
         "absent": f"but the scenario says that it must be violated. {because}",
     }.get(standing)
     if meaning:
-        yield f"{'':<36}{meaning}"
+        yield from textwrap.wrap(meaning, WIDTH, initial_indent=" " * 36, subsequent_indent=" " * 36)
 
 
-def explanations(result: Result) -> Iterator[str]:
-    for verdict, standing, _ in result.rulings:
-        lines = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
-        if lines:
+def explanations(result: Result, verbose: bool) -> Iterator[str]:
+    """One story for each job that something happened to, with all the rules that it breaks."""
+    stories: dict[str, list[str]] = {}
+    for verdict, standing, _ in in_focus(result):
+        story = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
+        if story:
+            about = verdict.job if verdict.job and not verbose else verdict.invariant
+            lines = stories.setdefault(about, story)
             lines.append(f"Rule: {CHECKER[verdict.invariant].rule}")
-            yield from ("", *(f"  {line}" for line in lines))
+    for lines in stories.values():
+        yield from ("", *(f"  {line}" for line in lines))
 
 
 def conclusion(result: Result, run: Path) -> Iterator[str]:
     if result.outcome == "pass":
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
     elif result.outcome == "fail":
-        wrong = result.with_standing(VIOLATED, "absent")
-        names = ", ".join(f"{verdict.invariant} {standing}" for verdict, standing, _ in wrong)
-        lab = CHECKER[wrong[0].verdict.invariant].lab
-        yield f"FAIL   {names}     exit {result.exit_code}      Why it matters: {lab}"
+        wrong = [ruling for ruling in in_focus(result) if ruling.standing in (VIOLATED, "absent")]
+        yield f"FAIL   {names_of(wrong)}     exit {result.exit_code}"
+        first = wrong[0].verdict.invariant
+        yield f"Why    dsjq-lab explain {first}     ({CHECKER[first].lab})"
     else:
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
         for reason in result.unproven:
             yield f"        {first_line(reason)}"
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
@@ -189,6 +201,14 @@ def tally(result: Result) -> str:
 
 def word(standing: str) -> str:
     return standing.upper() if standing == VIOLATED else {NOT_APPLICABLE: "n/a"}.get(standing, standing)
+
+
+def names_of(wrong: list[Ruling]) -> str:
+    """ "fifo, no_leak violated, effect_once absent" """
+    names: dict[str, list[str]] = {}
+    for verdict, standing, _ in wrong:
+        names.setdefault(standing, []).append(verdict.invariant)
+    return ", ".join(f"{', '.join(those)} {standing}" for standing, those in names.items())
 
 
 def first_line(text: str) -> str:
