@@ -57,13 +57,15 @@ FAULTS = ("kill worker", "pause worker", "term worker", "kill broker", "pause br
 
 
 def plan(seed: int) -> Plan:
-    """A plan by lot."""
-    dice = random.Random(f"plan {seed}")
+    return plan_by_lot(random.Random(f"plan {seed}"))
+
+
+def plan_by_lot(dice: random.Random) -> Plan:
     tokens = dice.random() < 0.7
     durable = dice.random() < 0.5
     faults = [fault for fault in FAULTS if durable or fault != "kill broker" or dice.random() < 0.3]
     return Plan(
-        seed=seed,
+        seed=dice.randint(0, 1_000_000_000),
         format=dice.choice((1, 2, 2, 2)),
         tokens=tokens,
         core=not tokens and dice.random() < 0.5,
