@@ -27,7 +27,7 @@ HALO: dict[str, Any] = {  # keeps words legible where an arrow passes behind the
 }  # fmt: skip
 PILLS = {  # paper and ink of each state
     "PENDING": ("#e8edf2", "#334155"), "IN_FLIGHT": ("#dbeafe", "#1e40af"), "DONE": ("#dcfce7", "#166534"),
-    "FAILED": ("#ffedd5", "#9a3412"), "DEAD": ("#3f3f46", "#ffffff"),
+    "FAILED": ("#ffedd5", "#9a3412"), "DEAD": ("#3f3f46", "#ffffff"), "DELAYED": ("#f3e8ff", "#6b21a8"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from dsjq_lab.library import NotFound, did_you_mean
-from dsjq_lab.report.plain import visible
+from dsjq_lab.report.markup import brief
 from dsjq_lab.report.trace import FAULTS, Event, Trace
 from dsjq_lab.results import Result
 from dsjq_lab.verdict import NOT_APPLICABLE, UNKNOWN, VIOLATED
@@ -42,7 +42,7 @@ def shiviz(result: Result, trace: Trace) -> str:
 
 def told(event: Event) -> str:
     state = f" [{' '.join([*event.jobs, event.state])}]" if event.state else ""
-    return visible(event.text + state)
+    return brief(event.text + state)
 
 
 # -- Perfetto: Chrome's trace events (https://ui.perfetto.dev) ----------------------------------------------
@@ -80,7 +80,7 @@ class _Perfetto:
                     until_ns = later.time_ns if later else event.time_ns + 1000
                     if event.kind != "ask":
                         until_ns = min(until_ns, event.time_ns + 1000)
-                    args = {"jobs": " ".join(map(visible, event.jobs)), "event": event.index}
+                    args = {"jobs": " ".join(map(brief, event.jobs)), "event": event.index}
                     yield {**self.at("X", event), "dur": (until_ns - event.time_ns) / 1e3, "args": args}
 
     def faults(self) -> Iterator[Json]:
@@ -97,7 +97,7 @@ class _Perfetto:
         for id, message in enumerate(self.trace.messages, 1):
             if message.target is not None:
                 source, target = self.trace.events[message.source], self.trace.events[message.target]
-                flow = {"cat": "message", "name": visible(message.text), "id": id}
+                flow = {"cat": "message", "name": brief(message.text), "id": id}
                 yield {**self.at("s", source), **flow}
                 end_us = self.us(target.time_ns - (target.kind == "hear"))
                 yield {**self.at("f", target), **flow, "bp": "e", "ts": end_us}
@@ -121,7 +121,7 @@ class _Perfetto:
 
     def job(self, phase: str, event: Event, number: int, job: str, state: str) -> Json:
         return {**self.at(phase, event), "pid": self.pid["broker"], "cat": "job", "id": number,
-                "name": f"{visible(job)} {state}"}  # fmt: skip
+                "name": f"{brief(job)} {state}"}  # fmt: skip
 
     def at(self, phase: str, event: Event) -> Json:
         where = {"pid": self.pid[event.lane], "tid": self.CALLS, "ts": self.us(event.time_ns)}
@@ -136,15 +136,15 @@ class _Perfetto:
 
 def junit(result: Result, trace: Trace) -> str:
     """One test case an invariant. A violation that the scenario asks for, or puts up with, is a success."""
-    scenario = visible(result.model.header.scenario)
+    scenario = brief(result.model.header.scenario)
     suite = ET.Element("testsuite", name=scenario, time=f"{result.seconds:.3f}")
     for verdict, standing, because in result.rulings:
         case = ET.SubElement(suite, "testcase", classname=scenario, name=verdict.invariant)
         if tag := FAILINGS.get(standing):
-            ET.SubElement(case, tag, message=visible(verdict.summary)).text = visible(because)
+            ET.SubElement(case, tag, message=brief(verdict.summary)).text = brief(because)
     if result.unproven:
         case = ET.SubElement(suite, "testcase", classname=scenario, name="the run proves something")
-        ET.SubElement(case, "error", message=visible("; ".join(result.unproven)))
+        ET.SubElement(case, "error", message=brief("; ".join(result.unproven)))
     suite.set("tests", str(len(suite)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
@@ -168,7 +168,7 @@ def table(result: Result, trace: Trace) -> str:
 
 def cell(words: str) -> str:
     """Text, also for a spreadsheet that would take it for a formula."""
-    return visible(f"'{words}" if words.startswith(FORMULA) else words)
+    return brief(f"'{words}" if words.startswith(FORMULA) else words)
 
 
 def export(format: str, result: Result, trace: Trace) -> str:

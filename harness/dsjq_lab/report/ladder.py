@@ -66,7 +66,8 @@ class _Ladder:
             put(line, GUTTER - 2, f"{self.trace.seconds(event) * 1e3:.1f}", -1)
         side = side_of(event, self.trace)
         here = self.column[event.lane]
-        message = self.trace.heard.get(event.index) if event.kind == "hear" else self.trace.sent.get(event.index)
+        passing = self.trace.heard if event.kind == "hear" else self.trace.sent
+        message = passing.get(event.index)
         if message and (event.kind != "serve" or message.fate != DELIVERED):
             self.arrow(line, message)
         line[here] = POINTS.get(event.kind, line[here])

@@ -5,7 +5,7 @@ from typing import Any
 
 from dsjq_lab.report.plain import visible
 
-WORDS_MAX = 300  # letters, also where a pointer asks for all of them
+WORDS_MAX = 300  # letters at most, wherever all of them are asked for
 
 
 def element(name: str, *content: str, **attributes: Any) -> str:
@@ -16,7 +16,11 @@ def element(name: str, *content: str, **attributes: Any) -> str:
 
 
 def text(words: str) -> str:
-    return escape(cut(words, WORDS_MAX))
+    return escape(brief(words))
+
+
+def brief(words: str) -> str:
+    return cut(words, WORDS_MAX)
 
 
 def cut(words: str, room: int) -> str:

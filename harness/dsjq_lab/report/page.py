@@ -17,7 +17,7 @@ from dsjq_lab.checkers import CHECKERS
 from dsjq_lab.report import diagram, view
 from dsjq_lab.report.charts import Pace, charts, pace
 from dsjq_lab.report.explain import explain, fate
-from dsjq_lab.report.markup import WORDS_MAX, cut, text
+from dsjq_lab.report.markup import brief, text
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.telling import trace as trace_of
 from dsjq_lab.report.trace import Trace
@@ -126,7 +126,7 @@ def still(trace: Trace, shown: View) -> str:
 def logs(folder: Path) -> Iterator[str]:
     for log in sorted(folder.glob("*.log")):
         lines = log.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
-        told = "\n".join(escape(cut(line, WORDS_MAX)) for line in lines[-LOG_LINES:])
+        told = "\n".join(escape(brief(line)) for line in lines[-LOG_LINES:])
         if told:
             title = f"{text(log.stem)} <small>{len(lines)} lines</small>"
             yield f"<details><summary>{title}</summary><pre>{told}</pre></details>"
@@ -145,12 +145,12 @@ def data(result: Result, trace: Trace, shown: View) -> str:
         "lanes": trace.lanes,
         "span": us(trace.events[-1].time_ns) if trace.events else 0,
         "events": [
-            [e.index, us(e.time_ns), place[e.lane], e.kind, cut(e.text, WORDS_MAX),
-             [cut(job, WORDS_MAX) for job in e.jobs], e.state, diagram.side_of(e, trace),
+            [e.index, us(e.time_ns), place[e.lane], e.kind, brief(e.text),
+             [brief(job) for job in e.jobs], e.state, diagram.side_of(e, trace),
              int(e.measured), int(e.idle)]
             for e in trace.events
         ],
-        "messages": [[m.source, m.target, place.get(m.lane), cut(m.text, WORDS_MAX), m.fate]
+        "messages": [[m.source, m.target, place.get(m.lane), brief(m.text), m.fate]
                      for m in trace.messages],
         "bands": [[place[b.lane], b.kind, us(b.begin_ns), us(b.end_ns), b.text]
                   for b in trace.bands if b.lane in place],
@@ -169,7 +169,7 @@ def job_rows(result: Result) -> Iterator[list[Any]]:
         acked_ns = min((ack.returned_ns for ack in job.acks if ack.outcome == "ok"), default=None)
         times = [at_ns and round((at_ns - start_ns) / 1e9, 6) for at_ns in (asked_ns, acked_ns)]
         holders = ", ".join(dict.fromkeys(delivery.call.process for delivery in job.deliveries))
-        yield [cut(job.nonce, WORDS_MAX), fate(job, model), len(job.deliveries), *times, holders]
+        yield [brief(job.nonce), fate(job, model), len(job.deliveries), *times, holders]
 
 
 # -- Two runs ---------------------------------------------------------------------------------------------

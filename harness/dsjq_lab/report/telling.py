@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from dsjq_lab.checkers.legal_transitions import TRANSITIONS
 from dsjq_lab.history import Op, no_garbage
 from dsjq_lab.model import Model
 from dsjq_lab.report.explain import HEALED, STRUCK
@@ -22,11 +23,13 @@ MORTAL = ("kill", "term", "restart")  # the faults that end a process
 BROKER, LEDGER = "broker", "ledger"
 LANES = ("producer", BROKER, "worker", "auditor", LEDGER)  # jobs flow from left to right
 QUESTIONS = {"connect": "HELLO", "stats": "STATS", "dead": "JOBS", "reserve": "RESERVE"}
-BECOMES = {"submit": "PENDING", "reserve": "IN_FLIGHT", "ack": "DONE", "fail": "PENDING", "kick": "PENDING"}
-RECORDS = {  # the broker's own word for a change -> (the call that asks for it, what the job becomes)
-    "Submitted": ("submit", "PENDING"), "Delivered": ("reserve", "IN_FLIGHT"), "Acked": ("ack", "DONE"),
-    "Touched": ("touch", ""), "Failed": ("fail", "FAILED"), "Retried": ("", "PENDING"),
-    "Requeued": ("", "PENDING"), "Died": ("fail", "DEAD"), "Kicked": ("kick", "PENDING"),
+BECOMES = {
+    "submit": "PENDING", "reserve": "IN_FLIGHT", "touch": "IN_FLIGHT", "ack": "DONE", "fail": "PENDING",
+    "kick": "PENDING",
+}  # fmt: skip
+ASKED_BY = {  # a record of the broker's own -> the call that it may answer; of others, only time is the cause
+    "Submitted": "submit", "Delayed": "submit", "Delivered": "reserve", "Touched": "touch", "Acked": "ack",
+    "Failed": "fail", "Died": "fail", "Kicked": "kick",
 }  # fmt: skip
 
 
@@ -117,7 +120,7 @@ class _Telling:
         for op in self.model.ops:
             self.spoke_ns[BROKER if op.f == "broker_ready" else op.process].append(op.time_ns)
             if op.process == BROKER and op.f == "record":
-                self.records[str(op.value["job"])].append(op)
+                self.records[str(op.value.get("job"))].append(op)
             elif op.type == "ok" and op.f in ("submit", "reserve") and "id" in op.value:
                 nonce = nonce_of(op.value["payload"])
                 self.names[op.value["id"]].append((op.time_ns, nonce))
@@ -142,7 +145,7 @@ class _Telling:
         record = self.record_of(invoke, end)
         job = self.job_of(end or invoke) or self.job_of(invoke)
         if record and not job:
-            job = self.named(str(record.value["job"]), record.time_ns)
+            job = self.named(str(record.value.get("job")), record.time_ns)
         jobs = (job,) if job else ()
         about: dict[str, Any] = {"jobs": jobs, "idle": not jobs and end is not None and end.type == "ok"}
         client, words = invoke.process, question(invoke)
@@ -151,7 +154,7 @@ class _Telling:
         serve = hear = None
         if replied or record or self.came_to_light(invoke, jobs):
             time_ns = record.time_ns if record else self.latest_ns(invoke, end, jobs)
-            state = RECORDS[record.value["record"]][1] if record else self.outcome(invoke, end, jobs)
+            state = recorded(record) if record else self.outcome(invoke, end, jobs)
             serve = self.moment(time_ns, BROKER, "serve", words, ask, state=state, **about)
             serve.measured = record is not None
         if end is not None:
@@ -188,9 +191,9 @@ class _Telling:
         else:
             fits = self.records.get(str(id), [])
         for record in fits:
-            asked_for_it = RECORDS[record.value["record"]][0] == invoke.f
+            asked_for_it = ASKED_BY.get(record.value["record"]) == invoke.f
             if asked_for_it and invoke.time_ns <= record.time_ns <= until_ns:
-                self.records[str(record.value["job"])].remove(record)
+                self.records[str(record.value.get("job"))].remove(record)
                 self.holders.setdefault(conn, record.value.get("holder", 0))
                 return record
         return None
@@ -288,10 +291,10 @@ class _Telling:
         """What nobody had asked for, or nobody heard of."""
         for id, records in self.records.items():
             for record in records:
-                word, why = record.value["record"], record.value.get("why")
+                text = str(record.value.get("why") or record.value["record"].lower())
                 jobs = tuple(filter(None, [self.named(id, record.time_ns)]))
-                told: dict[str, Any] = {"jobs": jobs, "state": RECORDS[word][1], "ops": (record.index,)}
-                self.moment(record.time_ns, BROKER, "clock", why or word.lower(), **told)
+                told: dict[str, Any] = {"jobs": jobs, "state": recorded(record), "ops": (record.index,)}
+                self.moment(record.time_ns, BROKER, "clock", text, **told)
 
     # -- The making of events
 
@@ -304,6 +307,11 @@ class _Telling:
 
     def send(self, source: _Moment, target: _Moment | None, lane: str, text: str, fate: str) -> None:
         self.arrows.append(_Arrow(source, target, lane, text, fate))
+
+
+def recorded(record: Op) -> str:
+    """What the job became, by the broker's own word."""
+    return TRANSITIONS.get(record.value["record"], (None, ""))[1]
 
 
 # -- Words ------------------------------------------------------------------------------------------------
