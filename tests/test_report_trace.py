@@ -1,13 +1,24 @@
 """The trace: what is read out of a history, and what led to what."""
 
+import xml.etree.ElementTree as ET
+from collections import Counter
 from itertools import combinations
 
 import pytest
+from generated_histories import generate, plan
 from histories import Told
 from stories import STORIES, lost_replies, traced, zombie_ack
 
+from dsjq_lab.model import Model
+from dsjq_lab.report import diagram, ladder
 from dsjq_lab.report.telling import lane_order, trace
 from dsjq_lab.report.trace import LOST, UNKNOWN, Event, Trace, abridged
+
+TOLD = {name: lambda tell=tell: tell().model() for name, tell in STORIES.items()}
+GENERATED = {  # of a queue that is right by construction, in a world that is not
+    f"seed {seed}": lambda seed=seed: Model(generate(plan(seed))) for seed in range(12)
+}
+every_model = pytest.mark.parametrize("model", [*TOLD.values(), *GENERATED.values()], ids=[*TOLD, *GENERATED])
 
 
 def said(story: Trace, lane: str) -> list[tuple[str, str]]:
@@ -32,13 +43,24 @@ def test_a_call_is_three_events_and_two_messages():
     assert [(message.source, message.target) for message in story.messages] == [(0, 1), (1, 2)]
 
 
-@pytest.mark.parametrize("tell", STORIES.values(), ids=STORIES)
-def test_no_effect_comes_before_its_cause(tell):
-    story = trace(tell().model())
+@every_model
+def test_no_effect_comes_before_its_cause(model):
+    story = trace(model())
     assert [event.index for event in story.events] == list(range(len(story.events)))
     times = [event.time_ns for event in story.events]
     assert times == sorted(times)
     assert all(message.target is None or message.source < message.target for message in story.messages)
+    assert len(story.sent) == len(story.messages)
+    calls = Counter(event.call for event in story.events if event.kind == "ask")
+    assert calls.keys() == {event.index for event in story.events if event.kind == "ask"}
+    assert all(band.begin_ns <= band.end_ns and band.lane in story.lanes for band in story.bands)
+
+
+@every_model
+def test_whatever_happened_can_be_drawn(model):
+    story = trace(model())
+    ET.fromstring(diagram.draw(story, story.events, "All of it"))
+    assert len(list(ladder.draw(story, story.events))) > len(story.events) / 2
 
 
 def test_a_job_is_taken_before_it_is_given_out_though_its_producer_hears_it_late():
@@ -95,6 +117,20 @@ def test_ids_that_a_broker_gives_out_again_after_its_death_name_the_new_job():
     told.end()
     deaths = [event.jobs for event in trace(told.model()).events if event.state == "DEAD"]
     assert deaths == [("a",), ("b",)]
+
+
+def test_words_of_a_trace_that_nobody_knows_do_no_harm():
+    told = Told()
+    told.submit("a", id="1")
+    told.trace(1, "Bewitched")
+    told.ops[-1].value["why"] = "midnight"
+    told.trace(77, "Submitted")
+    told.trace(1, "Submitted")
+    del told.ops[-1].value["job"]
+    told.end()
+    story = trace(told.model())
+    strange = [(event.text, event.jobs, event.state) for event in story.events if event.kind == "clock"]
+    assert strange == [("midnight", ("a",), ""), ("submitted", (), "PENDING"), ("submitted", (), "PENDING")]
 
 
 # -- Faults
