@@ -44,6 +44,8 @@ class Model:
         self.incarnations = 0
         self.strikes: list[Strike] = []
         self.calm_ns = history.header.start_ns  # the last that was heard of a fault, or a kick
+        self.answered_ns = 0  # when the broker last did what it was asked
+        self.last_question: Op | None = None
         self.end: End | None = None  # None: the lab was killed
         with no_garbage():
             read(self)
