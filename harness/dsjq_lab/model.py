@@ -124,7 +124,8 @@ def _causes(job: Job) -> Iterator[str]:
             yield "first"
         elif any(c.f == "fail" and c.outcome != "fail" for c in previous.settles):
             yield "after_fail"
-        elif any(c.f == "ack" and c.outcome == "ok" for c in previous.settles):
+        elif any(c.f == "ack" and c.outcome == "ok" and c.returned_ns < delivery.invoked_ns
+                 for c in previous.settles):  # fmt: skip
             yield "after_ack"
         elif previous.cut_ns <= delivery.returned_ns:
             yield "after_crash"
