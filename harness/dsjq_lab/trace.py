@@ -2,8 +2,8 @@
 
 One JSON object a line, on the lab's clock: `{"time_ns": 5, "start": true, "jobs": [3]}` when the broker
 begins a life, with the jobs that it kept from a former one, and `{"time_ns": 9, "record": "Delivered",
-"job": 3, …}` for each record that it applies. A broker that is killed may leave its last line unfinished; that
-line is dropped.
+"job": 3, …}` for each record that it applies. A broker that is killed may leave its last line unfinished;
+that line is dropped.
 """
 
 import json
