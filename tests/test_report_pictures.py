@@ -132,6 +132,25 @@ def test_a_long_silence_is_cut_out_and_told():
 # -- Which part is shown
 
 
+def test_a_violation_that_concerns_no_job_is_shown_among_its_neighbours():
+    told = Told()
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.ack("worker 1", "a")
+    told.reserve("worker 1", "a", outcome="info", error="garbage: OK")
+    told.end()
+    drawn = pictures(told)[".txt"]
+    assert drawn.startswith("replies_match violated") and "SUBMIT a" in drawn
+    (marked,) = (line for line in drawn.splitlines() if line.endswith("<--"))
+    assert "garbage: OK" in marked
+
+
+def test_nothing_can_be_drawn_as_well():
+    story = trace(Told().model())
+    ET.fromstring(diagram.draw(story, [], "Nothing"))
+    assert len(list(ladder.draw(story, []))) == 1
+
+
 def test_a_job_is_found_by_our_name_and_by_the_brokers():
     told = Told()
     told.submit("a", id="17")

@@ -41,7 +41,7 @@ class _Diagram:
         self.trace, self.events, self.notes = trace, events, notes
         shown = {event.lane for event in events}
         lanes = [lane for lane in trace.lanes if lane in shown]
-        left = GUTTER + (LANE if lanes and on_the_left(lanes[0]) else LANE // 3)
+        left = GUTTER + LANE  # there is room for words to the left of the first lane
         self.x = {lane: left + LANE * number for number, lane in enumerate(lanes)}
         self.pauses = gaps(events)
         self.y: dict[int, float] = {}

@@ -11,8 +11,9 @@ and in `?` if nobody knows. Words stand where the SVG has them (diagram.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
-from dsjq_lab.report.diagram import on_the_left, side_of
+from dsjq_lab.report.diagram import side_of
 from dsjq_lab.report.markup import cut
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.trace import DELIVERED, LOST, Event, Message, Trace, gaps
@@ -34,7 +35,7 @@ class _Ladder:
         shown = {event.lane for event in events}
         lanes = [lane for lane in trace.lanes if lane in shown]
         self.last = lanes[-1] if lanes else ""
-        left = GUTTER + (ROOM + 1 if lanes and on_the_left(lanes[0]) else 2)
+        left = GUTTER + ROOM + 1  # there is room for words to the left of the first lane
         self.column = {lane: left + LANE * number for number, lane in enumerate(lanes)}
 
     def lines(self) -> Iterator[str]:
@@ -44,8 +45,7 @@ class _Ladder:
             put(head, column - len(cut(lane, ROOM)) // 2, cut(lane, ROOM), 1)
         yield "".join(head).rstrip()
         served: Event | None = None  # its answer comes next, and tells of both
-        following = [*self.events[1:], None]
-        for event, later, pause in zip(self.events, following, gaps(self.events), strict=True):
+        for event, later, pause in zip_longest(self.events, self.events[1:], gaps(self.events)):
             if pause:
                 yield f"{f'+{pause / 1e6:.0f} ms':>{GUTTER - 1}}"
             answer = self.trace.sent.get(event.index)

@@ -44,8 +44,10 @@ def of_verdict(verdict: Verdict, trace: Trace, limit: int = SHOWN) -> View:
     evidence = trace.told_by(verdict.ops)
     if verdict.job and (verdict.invariant in ABSENCES or not evidence):
         causes = trace.of_jobs([verdict.job])
-    else:
+    elif any(event.jobs for event in evidence):
         causes = trace.causes(evidence)
+    else:  # nobody's job: a reply, or a count
+        causes = trace.around(evidence[-1], limit) if evidence else []
     answered = {event.call for event in evidence if event.kind == "hear"}
     notes = {event.index: "" for event in evidence if event.kind != "ask" or event.index not in answered}
     if evidence:

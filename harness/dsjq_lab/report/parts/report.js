@@ -69,11 +69,10 @@ const bucketOf = row => Math.floor(row / BUCKET);
 // The lanes share the room that there is, as far as their words allow.
 function placeLanes() {
   const used = new Set(rows.map(event => event.lane));
-  const margin = [...used].some(lane => run.lanes[lane].startsWith("producer")) ? 1 : 0.4;
-  const fair = (box.clientWidth - GUTTER) / (used.size + margin);
+  const fair = (box.clientWidth - GUTTER) / (used.size + 1);  // words stand to the left of the first, too
   const wide = Math.min(LANE_MAX, Math.max(LANE_MIN, fair));
   letters = Math.floor((wide - 18) / LETTER);
-  let right = GUTTER + wide * margin;
+  let right = GUTTER + wide;
   x = run.lanes.map((_, lane) => used.has(lane) ? (right += wide) - wide : undefined);
   const width = Math.max(right, box.clientWidth);
   const heads = run.lanes.map((lane, number) => [lane, x[number]]).filter(([, at]) => at !== undefined);
