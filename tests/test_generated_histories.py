@@ -16,7 +16,7 @@ from dsjq_lab.checkers import judge
 from dsjq_lab.model import Model
 from dsjq_lab.verdict import VIOLATED
 
-EXAMPLES = 100
+EXAMPLES = 200
 HISTORIES_FOR_A_BUG = 20
 
 
