@@ -96,7 +96,7 @@ replies = st.one_of(
               st.just(False)),
     st.builds(m.Reserved, ids, payloads, st.just(""), st.just(0), st.just(0.0), st.just(True)),
     st.builds(m.Report, st.sampled_from(["STATUS", "STATS", "JOBS"]), reports),
-    st.builds(m.Error, st.just("STALE"), texts),
+    st.builds(m.Error, st.just("STALE"), texts, st.just(0)),  # which job it is about stays in the broker
 )
 
 
