@@ -202,11 +202,10 @@ def judge(args: argparse.Namespace) -> int:
 
 def report(folder: Path, args: argparse.Namespace) -> int:
     """Judges a run that is stored, keeps its pictures, and tells the verdict."""
-    from dsjq_lab.report import ladder, pictures, telling, terminal, view
+    from dsjq_lab.report import ladder, pictures, terminal, view
 
     result = judged(folder)
-    trace = telling.trace(result.model)
-    pictures.keep(result, trace, folder)
+    trace = pictures.keep(result, folder)
     if args.json:
         print(json.dumps({"run": str(folder), **result.as_json()}, indent=2))
     else:

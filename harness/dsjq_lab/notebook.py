@@ -31,7 +31,9 @@ def run(
 ) -> "Run":
     """Plays a scenario, by its name or file, against the reference, a broker file or a command line."""
     path = library.find("scenarios", scenario)
-    return Run(runs.play(path, seed=seed, broker=brokers.under_study(broker, command)))
+    played = Run(runs.play(path, seed=seed, broker=brokers.under_study(broker, command)))
+    pictures.keep(played.result, played.folder)
+    return played
 
 
 def load_run(name: str = "latest") -> "Run":

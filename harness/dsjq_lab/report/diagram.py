@@ -31,9 +31,7 @@ PILLS = {  # paper and ink of each state
 }  # fmt: skip
 
 
-def draw(
-    trace: Trace, events: Sequence[Event], heading: str, notes: Mapping[int, str] | None = None
-) -> str:
+def draw(trace: Trace, events: Sequence[Event], heading: str, notes: Mapping[int, str] | None = None) -> str:
     """These events as an SVG document. `notes` says what is wrong with an event, by its index."""
     return _Diagram(trace, events, notes or {}).svg(heading)
 

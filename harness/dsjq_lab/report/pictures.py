@@ -4,17 +4,19 @@ from pathlib import Path
 
 from dsjq_lab.errors import UsageError
 from dsjq_lab.history import no_garbage
-from dsjq_lab.report import diagram, page, view
+from dsjq_lab.report import diagram, page, telling, view
 from dsjq_lab.report.trace import Trace
 from dsjq_lab.report.view import View
 from dsjq_lab.results import Result
 
 
-def keep(result: Result, trace: Trace, run: Path) -> None:
+def keep(result: Result, run: Path) -> Trace:
     """Every run leaves trace.svg, what there is to see at a glance, and report.html, all of it."""
+    trace = telling.trace(result.model)
     with no_garbage():
         (run / "trace.svg").write_text(svg(trace, view.of_run(result, trace)), encoding="utf-8")
         (run / "report.html").write_text(page.report(result, trace, run), encoding="utf-8")
+    return trace
 
 
 def svg(trace: Trace, shown: View) -> str:
