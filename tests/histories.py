@@ -162,8 +162,11 @@ class Told:
     def model(self) -> Model:
         return Model(History(self.header, sorted(self.ops, key=lambda op: op.time_ns), False))
 
+    def verdicts(self) -> list[Verdict]:
+        return judge(self.model())
+
     def verdict(self, invariant: str) -> Verdict:
-        return next(verdict for verdict in judge(self.model()) if verdict.invariant == invariant)
+        return next(verdict for verdict in self.verdicts() if verdict.invariant == invariant)
 
     def write(self, path: Path) -> Path:
         path.write_text(self.header.line() + "".join(op.line() for op in self.ops))
