@@ -48,7 +48,8 @@ def test_an_id_is_not_used_again_in_a_later_life(durable: bool, expected: str) -
 
 
 @pytest.mark.parametrize(
-    ("verb", "expected"), [("kill", VIOLATED), ("power_loss", HOLDS), ("torn_tail", HOLDS), ("bit_flip", HOLDS)]
+    ("verb", "expected"),
+    [("kill", VIOLATED), ("power_loss", HOLDS), ("torn_tail", HOLDS), ("bit_flip", HOLDS)],
 )
 def test_only_a_harmed_disk_takes_attempts_back(verb: str, expected: str) -> None:
     told = died_with_a_job(verb=verb)
@@ -187,7 +188,7 @@ def test_a_durable_broker_goes_on_counting(durable: bool, expected: str) -> None
     assert told.verdict("counts_conserved").status == expected
 
 
-# no_success_after_fsync_error: the last good sync returned at 30, the failed one by 40
+# no_success_after_fsync_error: the last good sync returned at 30, and one failed at 40
 
 
 def sync_failed(durable: bool = True) -> Told:
@@ -203,9 +204,9 @@ def sync_failed(durable: bool = True) -> Told:
     ("at", "expected"),
     [
         ((31, 50), VIOLATED),  # a second try succeeded, they thought
-        ((31, 33), VIOLATED),  # nothing had been synced since
+        ((31, 33), HOLDS),  # another rule's business: answered before the disk was asked
         ((30, 50), HOLDS),  # perhaps the good one covered it
-        ((41, 50), HOLDS),  # perhaps it was written anew
+        ((40, 50), HOLDS),  # perhaps it was written anew
     ],
 )
 @pytest.mark.parametrize("f", ["submit", "ack", "fail"])
@@ -236,8 +237,8 @@ def test_what_was_said_before_needs_no_sync() -> None:
     told.submit("a", key="a")
     told.reserve("worker 1", "a", at=(10, 11))
     told.ack("worker 1", "a", at=(12, 13))
-    told.ack("worker 1", "a", at=(31, 35))
-    told.submit("a", key="a", at=(32, 36))
+    told.ack("worker 1", "a", at=(31, 50))
+    told.submit("a", key="a", at=(32, 51))
     told.now_ms = 39
     told.failed_sync(covers_from_ms=30)
     assert told.verdict("no_success_after_fsync_error").status == HOLDS

@@ -1,4 +1,4 @@
-"""What a job may be put with: a key, a delay, a priority. And that none of them makes another job wait for ever."""
+"""What a job may be put with: a key, a delay, a priority; and that none of them lets another starve."""
 
 from collections.abc import Callable
 from typing import Any

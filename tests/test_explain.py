@@ -103,7 +103,8 @@ def deduplicated(told: Told) -> None:
 
 def no_success_after_fsync_error(told: Told) -> None:
     told.header = told.header._replace(durable=True)
-    told.ack("worker 1", "7", at=(20, 40))
+    told.ack("worker 1", "7", at=(20, 60))
+    told.now_ms = 40
     told.failed_sync(covers_from_ms=15)
 
 

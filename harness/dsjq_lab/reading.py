@@ -279,7 +279,8 @@ class _Reading:
             strike = strike._replace(holding=held.nonce)
         self.strikes[fault] = strike
         if phase == "struck" and (covers_from_ns := op.value.get("covers_from_ns")) is not None:
-            self.model.failed_syncs.append(FailedSync(covers_from_ns, op.time_ns, (op.index,)))
+            failed_ns = op.value.get("failed_ns", op.time_ns)
+            self.model.failed_syncs.append(FailedSync(covers_from_ns, failed_ns, (op.index,)))
         if op.f in MORTAL and phase == "begin":
             self.kill(victim, op.time_ns, op.f in HARMS_DISK)
         elif op.f in MORTAL and phase == "struck" and victim != "broker":

@@ -175,8 +175,8 @@ class Death(NamedTuple):
 class FailedSync(NamedTuple):
     """What was written since the last good one is not safe, and nobody knows how much of it was lost."""
 
-    covers_from_ns: int  # when the last good one had returned
-    failed_ns: int  # by then this one had
+    covers_from_ns: int  # when the last good one, of any file, had returned
+    failed_ns: int  # when it failed, or was seen to have
     ops: tuple[int, ...]
 
 

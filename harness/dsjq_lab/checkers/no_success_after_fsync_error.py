@@ -1,10 +1,9 @@
 """After a failed fsync nobody knows what is on the disk, and a second one that succeeds does not tell.
 
 The system may drop what it could not write and mark it as clean: the next fsync has nothing left to do, and
-reports success (PostgreSQL met this in 2018). So what was asked for after the last good sync had returned and
-before one failed must not be answered with success: neither before the failure, since no sync had covered it
-yet, nor after it, since none will. Only what certainly changes something is looked at: the first SUBMIT of a
-job, an ACK or FAIL that counted.
+reports success (PostgreSQL met this in 2018). So whoever asked after the last good sync had returned and
+before one failed, and still waits, must not be answered with success. Only what certainly changes something is
+looked at: the first SUBMIT of a job, an ACK or FAIL that counted.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from dsjq_lab.verdict import Verdict
 
 class NoSuccessAfterFsyncError(Checker):
     name = "no_success_after_fsync_error"
-    rule = "What a failed fsync covered is not answered with success."
+    rule = "Whoever waited for a fsync that failed is not answered with success."
 
     def check(self, model: Model) -> Verdict:
         if not model.failed_syncs:
@@ -28,7 +27,7 @@ class NoSuccessAfterFsyncError(Checker):
             _trusted(sync, nonce, call)
             for nonce, call in _successes(model)
             for sync in model.failed_syncs
-            if sync.covers_from_ns < call.invoked_ns < sync.failed_ns
+            if sync.covers_from_ns < call.invoked_ns < sync.failed_ns < call.returned_ns
         ]
         return self.judged(findings, f"{some(len(model.failed_syncs), 'failed fsync')}, nothing built on it")
 
