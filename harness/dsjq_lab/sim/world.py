@@ -1,0 +1,194 @@
+"""The world of simulated processes: what live.py is for real ones, with the same conductor, clients and judge.
+
+The conductor is a task like any other, the only one that belongs to no process. The lab's end of a client's
+channel is no socket: what a client reports is heard in the instant in which it is said.
+"""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dsjq_lab import workload
+from dsjq_lab.brokers import Broker, Place
+from dsjq_lab.history import Op
+from dsjq_lab.processes import NotReady, describe
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.disk import Disk
+from dsjq_lab.sim.kernel import Kernel, Task
+from dsjq_lab.sim.loader import Loader, SimUnsupported
+from dsjq_lab.sim.net import Connection, Endpoint, Network
+from dsjq_lab.sim.process import Process
+from dsjq_lab.warden import CHANNEL
+from dsjq_lab.world import Event, Exit, Gate, Signal
+
+PORT = 4730
+DATA = Path("/lab/data")
+READY_TIMEOUT_S = 10.0
+OUTPUT_LINES_SHOWN = 5
+
+
+class SimNotReady(NotReady):
+    """The simulated broker does not listen."""
+
+    def __init__(self, process: Process) -> None:
+        what = describe(process.status) if not process.alive else f"nothing for {READY_TIMEOUT_S:g} s"
+        words = "".join(process.output).splitlines()[-OUTPUT_LINES_SHOWN:]
+        message = "\n".join([f"the broker did not listen: {what}", *(f"    {line}" for line in words)])
+        Exception.__init__(self, message)
+
+
+class SimWorld:
+    """Implements dsjq_lab.world.World."""
+
+    def __init__(self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker) -> None:
+        self.kernel, self.loader, self.broker = kernel, loader, broker
+        self.network = kernel.network = Network()
+        kernel.on_death, kernel.on_deadlock = self.note_death, self.note_deadlock
+        self.disk = Disk()
+        self.disk.make_folders(str(DATA))
+        options = scenario.broker
+        self.place = Place("127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts)
+        self.ops: list[Op] = []
+        self.events: deque[Event] = deque()
+        self.waiters: list[Task] = []  # the conductor, when it waits for the next event
+        self.running: dict[str, Process] = {}
+        self.channels: dict[str, Channel] = {}
+        self.late_ns = 0
+
+    @property
+    def lateness_ns(self) -> int:
+        return self.late_ns + self.kernel.stalled_ns
+
+    def now_ns(self) -> int:
+        return self.kernel.now_ns
+
+    # -- Processes
+
+    def spawn(self, name: str, config: Mapping[str, Any]) -> None:
+        if name == "broker":
+            self.launch(name, self.broker.command(self.place), self.broker.environment(self.place))
+            self.wait_ready(self.running[name])
+            return
+        role, _, number = name.partition(" ")
+        told = json.dumps({**config, "port": PORT})
+        ours, theirs = Connection.pair()
+        process = self.launch(name, [sys.executable, workload.__file__, role, number, told], {})
+        process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
+        channel = self.channels[name] = Channel(ours)
+        ours.incoming.listener = partial(self.hear, name, channel)
+
+    def launch(self, name: str, command: list[str], environ: dict[str, str]) -> Process:
+        """Starts what `command` would start: a Python program. Its first point is still to come."""
+        executable, *arguments = command
+        if executable != sys.executable:
+            raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
+        if arguments[0] == "-m":
+            path, module, argv = None, arguments[1], [arguments[1], *arguments[2:]]
+        else:
+            path, module, argv = Path(arguments[0]), None, arguments
+        process = self.running[name] = Process(self.kernel, name, argv, disk=self.disk, environ=environ)
+        process.on_exit = partial(self.note_exit, process)
+        process.begin(lambda: self.loader.run(process, path, module))
+        return process
+
+    def wait_ready(self, process: Process) -> None:
+        deadline_ns = self.kernel.deadline(READY_TIMEOUT_S)
+        while PORT not in self.network.listeners:
+            waiting = process.alive and self.kernel.block(
+                "the broker to listen", deadline_ns, self.network.waiters, process.exit_waiters
+            )
+            if not waiting:
+                raise SimNotReady(process)
+
+    def signal(self, name: str, what: Signal) -> bool:
+        self.kernel.operation(name)
+        process = self.running[name]
+        if not process.alive:
+            return False
+        match what:
+            case "kill":
+                self.kernel.end(process, -9)
+            case "term":
+                process.signal(15)
+            case "pause":
+                self.kernel.pause(process)
+            case "resume":
+                self.kernel.resume(process)
+        return True
+
+    def go(self, name: str) -> None:
+        self.say(name, b"go\n")
+
+    def stop(self, name: str) -> None:
+        self.say(name, b"stop\n")
+
+    def say(self, name: str, line: bytes) -> None:
+        if channel := self.channels.get(name):
+            channel.connection.outgoing.put(line)
+
+    # -- Events and history
+
+    def next_event(self, deadline_ns: int) -> Event | None:
+        self.kernel.operation()
+        while not self.events:
+            if self.kernel.now_ns >= deadline_ns:
+                self.late_ns = max(self.late_ns, self.kernel.now_ns - deadline_ns)
+                return None
+            self.kernel.block("the next event", deadline_ns, self.waiters)
+        return self.events.popleft()
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.kernel.wake_all(self.waiters)
+
+    def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
+        return self.write(self.kernel.now_ns, process, "info", f, value, None)
+
+    def write(
+        self, time_ns: int, process: str, type: str, f: str, value: Mapping[str, Any], error: str | None
+    ) -> Op:
+        op = Op(len(self.ops), time_ns, process, type, f, dict(value), error)
+        self.ops.append(op)
+        return op
+
+    def hear(self, name: str, channel: "Channel") -> None:
+        for line in channel.receive():
+            message = json.loads(line)
+            if "gate" in message:
+                self.tell(Gate(name, message["gate"], message["job"]))
+            else:
+                self.tell(self.write(**message))
+
+    def note_exit(self, process: Process, status: int) -> None:
+        self.channels.pop(process.name, None)
+        self.tell(Exit(process.name, status))
+
+    def note_death(self, task: Task, problem: BaseException) -> None:
+        """A thread has died of an exception that nobody caught."""
+        trace = problem.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+        what = f"{type(problem).__name__}: {problem}"
+        self.record("lab", "thread_died", {"thread": task.name, "problem": what, "place": place})
+
+    def note_deadlock(self, circle: list[tuple[Task, Any]]) -> None:
+        waits = [f"{task} waits for {lock}, held by {lock.owner}" for task, lock in circle]
+        self.record("lab", "deadlock", {"circle": waits})
+
+
+class Channel:
+    """The lab's end of the line to one client."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.rest = b""
+
+    def receive(self) -> list[bytes]:
+        incoming = self.connection.incoming
+        *lines, self.rest = (self.rest + incoming.take(len(incoming.data))).split(b"\n")
+        return lines
