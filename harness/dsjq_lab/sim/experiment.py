@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dsjq
-from dsjq_lab import __version__, workload
+from dsjq_lab import __version__
 from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.checkers import judge
 from dsjq_lab.conductor import conduct
@@ -56,7 +56,7 @@ class Experiment:
         file = getattr(self.broker, "file", None)
         package = Path(dsjq.__file__).parent
         roots = [package.parent, *([file.resolve().parent] if file else [])]
-        self.loader = Loader(roots, plain=[Path(workload.__file__)])
+        self.loader = Loader(roots)
         self.runs = 0
 
     def play(self, strategy: Strategy) -> Run:

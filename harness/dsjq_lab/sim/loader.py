@@ -62,7 +62,15 @@ class Sys(ModuleType):
     def __getattr__(self, name: str) -> Any:
         process = sim().current.process
         assert process is not None
+        if "sys" not in process.modules:
+            process.modules["sys"] = self.made(process)
         return getattr(process.modules["sys"], name)
+
+    @staticmethod
+    def made(process: Process) -> ModuleType:
+        module = Simulated("sys")
+        vars(module).update(system.sys_module(process))
+        return module
 
 
 class Refused(ModuleType):
@@ -98,10 +106,10 @@ def simulated(name: str) -> dict[str, Any] | None:
 
 
 class Loader:
-    """`roots` are the folders in which studied modules are found; those in `plain` get no points."""
+    """`roots` are the folders in which studied modules are found."""
 
-    def __init__(self, roots: Sequence[Path], plain: Sequence[Path] = ()) -> None:
-        self.roots, self.plain = [root.resolve() for root in roots], {path.resolve() for path in plain}
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = [root.resolve() for root in roots]
         self.codes: dict[Path, CodeType] = {}
         self.places: dict[str, tuple[Path, bool] | None] = {}
         self.shared: dict[str, ModuleType] = {}  # studied, but without any state: one copy serves all
@@ -123,6 +131,14 @@ class Loader:
             path = place[0]
         assert path is not None
         self._execute(process, "__main__", path, (module or "").rpartition(".")[0])
+
+    def lab_module(self, process: Process, path: Path) -> ModuleType:
+        """A module of the lab itself, which is trusted to keep nothing: one copy, without points."""
+        name = path.stem
+        if name not in self.shared:
+            self.shared[name] = self._execute(process, name, path, "", studied=False)
+            vars(self.shared[name]).update(sys=Sys("sys"))
+        return self.shared[name]
 
     # -- Finding
 
@@ -147,7 +163,7 @@ class Loader:
     def code(self, path: Path, studied: bool) -> CodeType:
         if path not in self.codes:
             tree = ast.parse(path.read_bytes(), str(path))
-            if studied and path not in self.plain:
+            if studied:
                 instrument(tree)
             self.codes[path] = compile(tree, str(path), "exec")
         return self.codes[path]
@@ -164,12 +180,13 @@ class Loader:
         return module
 
     def _new(self, process: Process, name: str) -> ModuleType:
-        contents = system.sys_module(process) if name == "sys" else simulated(name)
-        if contents is not None:
-            module: ModuleType = Simulated(name)
+        if name == "sys":
+            return Sys.made(process)
+        if (contents := simulated(name)) is not None:
+            module = Simulated(name)
             vars(module).update(contents)
             if name == "os":
-                vars(module).update(environ=process.environ, path=self._load(process, "os.path"))
+                vars(module).update(path=self._load(process, "os.path"))
             return module
         if place := self._find(name):
             return self._from_source(process, name, *place)

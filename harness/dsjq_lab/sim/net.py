@@ -46,11 +46,13 @@ class Stream:
     def take(self, count: int) -> bytes:
         data = bytes(self.data[:count])
         del self.data[:count]
-        sim().wake_all(self.writers)
+        if self.writers:
+            sim().wake_all(self.writers)
         return data
 
     def news(self) -> None:
-        sim().wake_all(self.readers)
+        if self.readers:
+            sim().wake_all(self.readers)
         if self.listener:
             self.listener()
 

@@ -25,6 +25,7 @@ from dsjq_lab.sim.process import Process
 from dsjq_lab.warden import CHANNEL
 from dsjq_lab.world import Event, Exit, Gate, Signal
 
+CLIENT = Path(workload.__file__)
 PORT = 4730
 DATA = Path("/lab/data")
 READY_TIMEOUT_S = 10.0
@@ -70,29 +71,34 @@ class SimWorld:
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         if name == "broker":
-            self.launch(name, self.broker.command(self.place), self.broker.environment(self.place))
-            self.wait_ready(self.running[name])
+            self.wait_ready(self.launch(name))
             return
         role, _, number = name.partition(" ")
-        told = json.dumps({**config, "port": PORT})
+        told = {**config, "port": PORT}
         ours, theirs = Connection.pair()
-        process = self.launch(name, [sys.executable, workload.__file__, role, number, told], {})
+        process = self.new_process(name, [workload.__file__])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
+        process.begin(lambda: self.loader.lab_module(process, CLIENT).main(role, number, told))
         channel = self.channels[name] = Channel(ours)
         ours.incoming.listener = partial(self.hear, name, channel)
 
-    def launch(self, name: str, command: list[str], environ: dict[str, str]) -> Process:
-        """Starts what `command` would start: a Python program. Its first point is still to come."""
-        executable, *arguments = command
+    def launch(self, name: str) -> Process:
+        """Starts what the broker's command would start: a Python program. Its first point is still to come."""
+        executable, *arguments = self.broker.command(self.place)
         if executable != sys.executable:
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
         if arguments[0] == "-m":
             path, module, argv = None, arguments[1], [arguments[1], *arguments[2:]]
         else:
             path, module, argv = Path(arguments[0]), None, arguments
-        process = self.running[name] = Process(self.kernel, name, argv, disk=self.disk, environ=environ)
-        process.on_exit = partial(self.note_exit, process)
+        process = self.new_process(name, argv)
+        process.environ.update(self.broker.environment(self.place))
         process.begin(lambda: self.loader.run(process, path, module))
+        return process
+
+    def new_process(self, name: str, argv: list[str]) -> Process:
+        process = self.running[name] = Process(self.kernel, name, argv, disk=self.disk)
+        process.on_exit = partial(self.note_exit, process)
         return process
 
     def wait_ready(self, process: Process) -> None:
@@ -146,22 +152,21 @@ class SimWorld:
         self.kernel.wake_all(self.waiters)
 
     def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
-        return self.write(self.kernel.now_ns, process, "info", f, value, None)
+        moment = {"time_ns": self.kernel.now_ns, "process": process, "type": "info", "f": f}
+        return self.write({**moment, "value": value, "error": None})
 
-    def write(
-        self, time_ns: int, process: str, type: str, f: str, value: Mapping[str, Any], error: str | None
-    ) -> Op:
-        op = Op(len(self.ops), time_ns, process, type, f, dict(value), error)
+    def write(self, fields: Mapping[str, Any]) -> Op:
+        op = Op(len(self.ops), **fields)
         self.ops.append(op)
         return op
 
     def hear(self, name: str, channel: "Channel") -> None:
         for line in channel.receive():
-            message = json.loads(line)
+            message = json.loads(line.decode())
             if "gate" in message:
                 self.tell(Gate(name, message["gate"], message["job"]))
             else:
-                self.tell(self.write(**message))
+                self.tell(self.write(message))
 
     def note_exit(self, process: Process, status: int) -> None:
         self.channels.pop(process.name, None)

@@ -18,7 +18,7 @@ from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.net import CAPACITY, Connection, Endpoint, Listener, Network, Stream, key
 from dsjq_lab.sim.process import Process
 
-CONNECT_TIMEOUT_S = 130.0
+PEEK, DONT_WAIT = int(real.MSG_PEEK), int(real.MSG_DONTWAIT)
 
 
 def network() -> Network:
@@ -155,8 +155,9 @@ class Socket:
 
     def _receive(self, count: int, flags: int = 0) -> bytes:
         stream = self._connection().incoming
-        timeout = 0.0 if flags & real.MSG_DONTWAIT else self.timeout
-        self._wait(lambda: stream.readable or self.endpoint.broken, stream.readers, timeout)
+        if not stream.data:
+            timeout = 0.0 if flags & DONT_WAIT else self.timeout
+            self._wait(lambda: stream.readable, stream.readers, timeout)
         if not stream.data:
             if stream.reset:
                 self._break(stream)
@@ -164,7 +165,7 @@ class Socket:
         kernel = sim()
         if kernel.watcher:
             kernel.watcher.acquired(kernel.current, stream)
-        if flags & real.MSG_PEEK:
+        if flags & PEEK:
             return bytes(stream.data[:count])
         length = min(count, len(stream.data))
         if length > 1 and (short := kernel.draw("short read", 4)):
@@ -179,7 +180,7 @@ class Socket:
     def send(self, data: Any, flags: int = 0) -> int:
         sim().operation(self)
         self._check_open()
-        return self._send(bytes(data), 0.0 if flags & real.MSG_DONTWAIT else self.timeout)
+        return self._send(bytes(data), 0.0 if flags & DONT_WAIT else self.timeout)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         sim().operation(self)
@@ -191,10 +192,11 @@ class Socket:
     def _send(self, data: bytes, timeout: float | None) -> int:
         connection = self._connection()
         incoming, outgoing = connection.incoming, connection.outgoing
-        self._wait(
-            lambda: len(outgoing.data) < CAPACITY or outgoing.deaf or bool(incoming.reset),
-            outgoing.writers, timeout,
-        )  # fmt: skip
+        if len(outgoing.data) >= CAPACITY:
+            self._wait(
+                lambda: len(outgoing.data) < CAPACITY or outgoing.deaf or bool(incoming.reset),
+                outgoing.writers, timeout,
+            )  # fmt: skip
         if incoming.reset:
             self._break(incoming)
         if outgoing.ended or self.endpoint.broken:

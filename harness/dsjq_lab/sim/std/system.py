@@ -15,7 +15,7 @@ import select as real_select
 import signal as real_signal
 import sys as real_sys
 import time as real_time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -191,9 +191,29 @@ def leave(status: int) -> None:
     kernel.end(us(), status)
 
 
+class Environ(MutableMapping[str, str]):
+    """The environment of whoever runs."""
+
+    def __getitem__(self, name: str) -> str:
+        return us().environ[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        us().environ[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del us().environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(us().environ)
+
+    def __len__(self) -> int:
+        return len(us().environ)
+
+
 PATH_CALLS = path_calls()
 OS_CALLS = {
     **os_calls(),
+    "environ": Environ(),
     "kill": kill,
     "_exit": leave,
     "getpid": lambda: us().pid,
