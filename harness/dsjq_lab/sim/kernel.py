@@ -230,17 +230,17 @@ class Kernel:
         asked = self.asked
         point()
         task = self.current
-        self.now_ns += OPERATION_NS
-        if self.timers and self.timers[0][0] <= self.now_ns:
-            self._ring()
-        if self.interrupted:
-            self._handle_signals(task)
         if self.strategy.at_operations and self.asked == asked and len(self.ready) > 1:
             task.pending = about
             choice = self.strategy.at_operation(task)
             if choice is not task:
                 self.settle()
                 self._deviate(choice)
+        self.now_ns += OPERATION_NS
+        if self.timers and self.timers[0][0] <= self.now_ns:
+            self._ring()
+        if self.interrupted:
+            self._handle_signals(task)
         return task
 
     def draw(self, what: str, outcomes: int) -> int:
@@ -316,14 +316,13 @@ class Kernel:
 
     def _next(self) -> Task:
         """Somebody who is ready; the clock jumps until there is."""
+        late_ns: int | None = None  # drawn once, since the decision has but one address
         while not self.ready:
             if not self.timers:
                 self.broken = Stuck("nobody can ever run again")
                 return self.root
             if self.timers[0][0] > self.now_ns:
-                late_ns = self.strategy.lateness_ns()
-                if late_ns:
-                    self.deviations.append(Deviation(self.current.name, self.current.count, "late", late_ns))
+                late_ns = self._lateness() if late_ns is None else 0
                 self.now_ns = self.timers[0][0] + late_ns
             self._ring()
         if len(self.ready) == 1:
@@ -332,6 +331,12 @@ class Kernel:
         if choice is not self.ready[0]:
             self.deviations.append(Deviation(self.current.name, self.current.count, "run", choice.name))
         return choice
+
+    def _lateness(self) -> int:
+        late_ns = self.strategy.lateness_ns()
+        if late_ns:
+            self.deviations.append(Deviation(self.current.name, self.current.count, "late", late_ns))
+        return late_ns
 
     def _ring(self) -> None:
         while self.timers and self.timers[0][0] <= self.now_ns:

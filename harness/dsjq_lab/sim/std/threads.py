@@ -95,6 +95,8 @@ class Lock(Named):
         circle: list[tuple[Task, Any]] = [(task, self)]
         owner = self.owner
         while owner is not None and owner is not task and isinstance(owner.waiting, Lock):
+            if (owner, owner.waiting) in circle:
+                return  # it leads into a circle that was there before
             circle.append((owner, owner.waiting))
             owner = owner.waiting.owner
         if owner is task:
