@@ -51,13 +51,15 @@ class Run(NamedTuple):
 class Experiment:
     """A scenario and a broker, ready to be played again and again."""
 
-    def __init__(self, scenario: Scenario, broker: Broker | None = None) -> None:
+    def __init__(self, scenario: Scenario, broker: Broker | None = None, loader: Loader | None = None) -> None:
         self.scenario, self.broker = scenario, broker or Dsjq()
         file = getattr(self.broker, "file", None)
-        package = Path(dsjq.__file__).parent
-        roots = [package.parent, *([file.resolve().parent] if file else [])]
-        self.loader = Loader(roots)
+        home = Path(dsjq.__file__).parent.parent
+        self.loader = loader or Loader([home, *([file.resolve().parent] if file else [])])
         self.runs = 0
+
+    def varied(self, scenario: Scenario) -> "Experiment":
+        return Experiment(scenario, self.broker, self.loader)
 
     def play(self, strategy: Strategy) -> Run:
         self.runs += 1
@@ -100,5 +102,6 @@ class Experiment:
 
 def failures(result: Result) -> Iterable[str]:
     seen = {op.f for op in result.model.ops if op.process == "lab"}
-    yield from (name for name in ("thread_died", "deadlock") if name in seen)
+    yield from {"deadlock"} & seen
     yield from (ruling.verdict.invariant for ruling in result.with_standing(VIOLATED))
+    yield from {"thread_died"} & seen
