@@ -101,7 +101,9 @@ class Experiment:
 
 
 def failures(result: Result) -> Iterable[str]:
+    """A circle of locks explains what it breaks, so it comes first; then what the scenario asks about."""
     seen = {op.f for op in result.model.ops if op.process == "lab"}
+    violated = [ruling.verdict.invariant for ruling in result.with_standing(VIOLATED)]
     yield from {"deadlock"} & seen
-    yield from (ruling.verdict.invariant for ruling in result.with_standing(VIOLATED))
+    yield from sorted(violated, key=lambda name: name not in result.scenario.focus)
     yield from {"thread_died"} & seen

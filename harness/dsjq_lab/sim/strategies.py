@@ -7,6 +7,7 @@ pct         Burckhardt et al., 2010: each task has a random priority, the highes
 pos         Yuan et al., 2018 (partial order sampling): a random priority for each operation, drawn again for
             those that compete for the same thing
 bounded     Musuvathi and Qadeer, 2007: nobody is interrupted, but at c random points
+few         the same, in the broker alone: for short stories
 roundrobin  everybody in turn, n points each
 default     nobody is ever interrupted: what tests usually see
 
@@ -168,6 +169,24 @@ class Bounded(Seeded):
         return self.anybody()
 
 
+class Few(Bounded):
+    """For short stories: a handful of interruptions, each in the broker, and else the default order."""
+
+    def __init__(self, seed: int, *, bound: int, points: int) -> None:
+        super().__init__(seed, bound=bound, points=points, oddity=0.0, late=0.2 if seed % 3 else 0.0)
+
+    def at_point(self, task: "Task") -> "Task | int":
+        others = [other for other in self.kernel.ready if other is not task and other.process is task.process]
+        if task.process is None or task.process.name != "broker" or not others or self.chance() < 0.9:
+            self.moments[-1] = self.kernel.steps + self.dice.randint(1, 20)  # not here: a little later
+            return task
+        self.moments.pop()
+        return self.dice.choice(others)
+
+    def at_block(self, task: "Task") -> "Task":
+        return self.anybody() if self.chance() < 0.1 else self.kernel.ready[0]
+
+
 class RoundRobin(Seeded):
     def __init__(self, seed: int, *, turn: int = 0, **odds: float) -> None:
         super().__init__(seed, **odds)
@@ -213,6 +232,7 @@ STRATEGIES: dict[str, Callable[[int, int], Seeded]] = {
     "pct": lambda seed, points: Pct(seed, depth=3, points=points),
     "pos": lambda seed, points: Pos(seed),
     "bounded": lambda seed, points: Bounded(seed, bound=3, points=points),
+    "few": lambda seed, points: Few(seed, bound=1 + seed % 4, points=points),
     "roundrobin": lambda seed, points: RoundRobin(seed),
     "default": lambda seed, points: Default(seed),
 }
