@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from dsjq_lab.sim.kernel import START_NS, Deviation, Task
+from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay
 
 
@@ -34,11 +35,11 @@ class Step(NamedTuple):
 
 
 class Teller(Replay):
-    """Replays a schedule, and keeps its story. `studied` are the files whose lines are worth telling."""
+    """Replays a schedule, and keeps its story. Worth telling are the lines of files that `loader` has loaded."""
 
-    def __init__(self, schedule: Iterable[Deviation], studied: Iterable[Path], *, full: bool = False) -> None:
+    def __init__(self, schedule: Iterable[Deviation], loader: Loader, *, full: bool = False) -> None:
         super().__init__(schedule)
-        self.studied, self.full = {str(path) for path in studied}, full
+        self.loader, self.full = loader, full
         self.steps_told: list[Step] = []
 
     def tell(self, task: Task, what: str, to: str = "", frame: FrameType | None = None) -> None:
@@ -57,7 +58,7 @@ class Teller(Replay):
     def place(self) -> FrameType | None:
         """The innermost frame, of the thread that runs, in a file that is studied."""
         frame: FrameType | None = sys._getframe()
-        while frame is not None and frame.f_code.co_filename not in self.studied:
+        while frame is not None and Path(frame.f_code.co_filename) not in self.loader.codes:
             frame = frame.f_back
         return frame
 
