@@ -1,16 +1,21 @@
 """One lock around the core and the store; and the requesters who wait for a job.
 
-Every command takes the same path: under the lock decide, append, apply; outside of it wait until
-the records are safe; then the answer may leave. Nothing under the lock blocks: no send, no sleep,
-no fsync. Time is sampled under the lock, so that it never runs backwards in the core.
+Every command takes the same path: under the lock decide, append, apply; outside of it wait until what
+the answer tells is safe; then it may leave. Nothing under the lock blocks: no send, no sleep, no fsync.
+Time is sampled under the lock, so that it never runs backwards in the core.
+
+An answer about a job waits for that job's last record, whoever wrote it: a second ACK is not told OK
+before the first one is safe. STATS, JOBS and EMPTY are about no job and wait for nothing.
 """
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 
+from . import messages as m
 from .lifecycle import Queue, apply, decide, due
-from .messages import Command, Disconnect, Empty, Hello, Ok, Record, Reply, Report, Reserve, Stats
-from .store import MemoryStore, Store
+from .store import MemoryStore, StorageFull, Store
 
 SLICE_S = 1.0  # no one sleeps longer without looking whether the client is still there
 
@@ -26,75 +31,107 @@ class Broker:
     def __init__(self, ack_timeout_s: float = 30.0, max_attempts: int = 5, store: Store | None = None):
         self.store = store or MemoryStore()
         self.queue = Queue(ack_timeout_s, max_attempts, self.store.epoch)
-        for record in self.store.load():
-            apply(self.queue, record)
+        self.store.load(self.queue)
         self.lock = threading.Lock()
         self.work = threading.Condition(self.lock)
+        self.settled = threading.Condition(self.lock)
+        self.draining = False
         self.sessions: dict[int, Session] = {}
-        self.connected = 0
+        jobs = chain(self.queue.jobs.values(), self.queue.finished.values())
+        self.connected = max((job.holder for job in jobs), default=0)  # so that no number is used twice
+        for holder in list(self.queue.held):  # who held a lease before a restart is gone
+            self.execute(m.Disconnect(), Session(holder, gone=lambda: True))
 
     def connect(self, gone: Callable[[], bool] = lambda: False) -> Session:
         with self.lock:
             self.connected += 1
-            session = self.sessions[self.connected] = Session(self.connected, gone)
-            return session
+            return self.sessions.setdefault(self.connected, Session(self.connected, gone))
 
     def disconnect(self, session: Session) -> None:
         """Give back all that the connection held."""
-        self.execute(Disconnect(), session)
+        self.execute(m.Disconnect(), session)
         with self.lock:
             del self.sessions[session.id]
 
-    def execute(self, command: Command, session: Session) -> Reply:
-        """Carry out one command. A Reserve that waits returns as soon as there is a job."""
+    def execute(self, command: m.Command, session: Session) -> m.Reply:
+        """Carry out one command. A Reserve that waits returns as soon as there is a job.
+
+        Raises ConnectionAbortedError if the client hangs up meanwhile.
+        """
         with self.lock:
             reply, position = self._turn(command, session)
-            if isinstance(command, Reserve) and command.wait_s and isinstance(reply, Empty):
+            if isinstance(command, m.Reserve) and command.wait_s and isinstance(reply, m.Empty):
                 reply, position = self._wait_for_job(command, session)
         self.store.wait(position)
         return reply
 
+    def drain(self, grace_s: float) -> None:
+        """Take in no job and hand out none; take back, unharmed, what is still in flight after `grace_s`."""
+        position = 0
+        with self.lock, suppress(StorageFull):
+            self.draining = True
+            self.settled.wait_for(lambda: not self.queue.held, grace_s)
+            for id in [id for held in self.queue.held.values() for id in held]:
+                position = self._record([m.Released(id)])
+        self.store.wait(position)
+
     # ---- From here on the lock is held.
 
-    def _turn(self, command: Command, session: Session) -> tuple[Reply, int]:
-        now = time.monotonic()
-        earliest = self._next_due()
-        self._let_time_pass(now)
-        if isinstance(command, Hello):
-            session.name = command.name
-            reply: Reply = Ok()
-            records: list[Record] = []
-        else:
-            reply, records = decide(self.queue, command, session.id, now)
-        if isinstance(command, Stats) and isinstance(reply, Report):
-            reply.data["workers"] = self._workers()
-        position = self._record(records)
-        self._let_time_pass(now)  # a failed job whose retry begins at once is PENDING again
-        if self.queue.pending or self._next_due() < earliest:
+    def _turn(self, command: m.Command, session: Session) -> tuple[m.Reply, int]:
+        """Carry out one command: its reply, and the position that must be safe before that may leave."""
+        try:
+            now = self._now()
+            self._let_time_pass(now)
+            earliest = self._next_due()
+            reply, records = self._decide(command, session, now)
+            if records:
+                self._record(records)
+        except StorageFull as problem:
+            return m.Error("STORAGE", str(problem)), 0
+        if (self.queue.pending and not self.draining) or self._next_due() < earliest:
             self.work.notify()  # one is enough: whoever leaves work behind wakes the next
-        return reply, position
+        self.settled.notify()
+        job = self.queue.find(getattr(command, "job", 0) or getattr(reply, "job", 0))
+        return reply, job.position if job else 0
 
-    def _wait_for_job(self, command: Reserve, session: Session) -> tuple[Reply, int]:
-        now = time.monotonic()
+    def _wait_for_job(self, command: m.Reserve, session: Session) -> tuple[m.Reply, int]:
+        now = self._now()
         until = now + command.wait_s
         while True:
             self.work.wait(max(0, min(until, self._next_due(), now + SLICE_S) - now))
             if session.gone():
-                return Empty(), 0  # its disconnect comes next, and wakes whoever is alive
+                raise ConnectionAbortedError  # its disconnect comes next, and wakes whoever is alive
             reply, position = self._turn(command, session)
-            now = time.monotonic()
-            if not isinstance(reply, Empty) or now >= until:
+            now = self._now()
+            if not isinstance(reply, m.Empty) or now >= until:
                 return reply, position
+
+    def _decide(self, command: m.Command, session: Session, now: float) -> tuple[m.Reply, list[m.Record]]:
+        if isinstance(command, m.Hello):
+            session.name = command.name
+            return m.Ok(), []
+        if self.draining and isinstance(command, m.Submit | m.Reserve):
+            closed = m.Error("DRAINING", "the broker is about to stop")
+            return closed if isinstance(command, m.Submit) else m.Empty(), []
+        reply, records = decide(self.queue, command, session.id, now)
+        if isinstance(command, m.Stats) and isinstance(reply, m.Report):
+            reply.data["workers"] = self._workers()
+        return reply, records
 
     def _let_time_pass(self, now: float) -> None:
         while record := due(self.queue, now):
             self._record([record])
 
-    def _record(self, records: list[Record]) -> int:
+    def _record(self, records: list[m.Record]) -> int:
         position = self.store.append(records)
         for record in records:
             apply(self.queue, record)
+            if job := self.queue.find(record.job):
+                job.position = max(job.position, position)
         return position
+
+    def _now(self) -> float:
+        return time.monotonic() + self.store.clock_s
 
     def _next_due(self) -> float:
         return self.queue.timers[0][0] if self.queue.timers else float("inf")

@@ -4,17 +4,20 @@ Ring 1 does not depend on this file. What is printed on stdout is the result; st
 """
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
 from .server import serve
+from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -53,9 +56,29 @@ def _parser() -> argparse.ArgumentParser:
                      help="how long a worker may hold a job without renewing its lease")
     sub.add_argument("--max-attempts", type=_positive, default=5, metavar="N",
                      help="deliveries before a job is dead (default: %(default)s)")
+    sub.add_argument("--backoff", type=_duration, default=None, metavar="1s",
+                     help="the longest pause before a failed job's first retry, doubled with every other; "
+                          "without it a failed job is tried again at once")
+    sub.add_argument("--backoff-cap", type=_duration, default=300.0, metavar="5m",
+                     help="no pause is longer (default: 5m)")
+    sub.add_argument("--backoff-seed", type=int, default=0, metavar="N",
+                     help="the pauses of two brokers with one seed are the same (default: %(default)s)")
+    sub.add_argument("--grace", type=_duration, default=5.0, metavar="5s",
+                     help="how long jobs in flight may take when the broker is to stop (default: 5s)")
+    sub.add_argument("--data", type=Path, metavar="DIR",
+                     help="keep the jobs in this folder; without it they end with the broker")
+    sub.add_argument("--store", choices=["journal", "sqlite"],
+                     help="how to keep them there (default: journal)")
 
     sub = command(_submit, "Submit jobs and print their ids.")
     sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
+    sub.add_argument("--delay", type=_duration, default=0.0, metavar="10m", help="nobody gets it before")
+    sub.add_argument("--priority", type=int, default=0, metavar="N",
+                     help="-9 to 9, the smaller goes first (default: %(default)s)")
+    sub.add_argument("--lease", type=_duration, default=0.0, metavar="30s",
+                     help="its own ack timeout")
+    sub.add_argument("--retries", type=int, default=None, metavar="N", help="its own limit, 0 to 1000")
+    sub.add_argument("--key", default="", help="submitted again with this key, it is the same job")
 
     sub = command(_work, "Run a command for each job: its payload on stdin; exit 0 acknowledges.")
     sub.add_argument("--name", default=None, help="what the broker shows of this worker")
@@ -91,19 +114,55 @@ def _positive(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
+    if options.store and not options.data:
+        sys.exit("dsjq: --store needs --data")
     try:
-        serve(broker(options.ack_timeout, options.max_attempts), options.host, options.port)
+        store = _store(options)
+        served = broker(options.ack_timeout, options.max_attempts, _traced(store))
+    except (Unusable, StorageFull, OSError) as problem:
+        sys.exit(f"dsjq: cannot start: {problem}")
+    if options.backoff:
+        from .extensions.scheduling import Backoff
+        served.queue.backoff = Backoff(options.backoff, options.backoff_cap, options.backoff_seed)
+    if options.data:
+        jobs = ", ".join(f"{count} {state}" for state, count in served.queue.counts.items() if count)
+        print(f"recovered {store.recovered} records from {store.path}: {jobs or 'no jobs'}; "
+              f"{store.cut} bytes cut off", file=sys.stderr)
+    try:
+        serve(served, options.host, options.port, options.grace)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
 
 
+def _store(options: argparse.Namespace) -> Any:
+    if not options.data:
+        return MemoryStore()
+    if options.store == "sqlite":
+        from .extensions.sqlite import SQLite
+        return SQLite(options.data)
+    from .extensions.journal import Journal
+    return Journal(options.data)
+
+
+def _traced(store: Store) -> Store:
+    """What the lab asks for, to see what goes on inside."""
+    if path := os.environ.get("DSJQ_TRACE"):
+        from .extensions.trace import Traced
+        return Traced(store, path)
+    return store
+
+
 def _submit(options: argparse.Namespace) -> None:
+    if options.key and (len(options.payload) > 1 or options.payload == ["-"]):
+        sys.exit("dsjq: a key is that of one job")
+    terms = {"delay_s": options.delay, "priority": options.priority, "lease_s": options.lease,
+             "retries": options.retries, "key": options.key}
     with Producer(options.host, options.port) as producer:
         done = 0
         for payload in options.payload:
             for line in _stdin_lines() if payload == "-" else [payload.encode()]:
                 try:
-                    print(producer.submit(line))
+                    print(producer.submit(line, **terms))
                 except ValueError as problem:
                     sys.exit(f"dsjq: job {done + 1} was not submitted: {problem}")
                 done += 1

@@ -12,46 +12,58 @@ from typing import Any
 
 from . import messages as m
 
-PENDING, IN_FLIGHT, FAILED, DONE, DEAD = "PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"
-STATES = (PENDING, IN_FLIGHT, FAILED, DONE, DEAD)
+STATES = DELAYED, PENDING, IN_FLIGHT, FAILED, DONE, DEAD = (
+    "DELAYED", "PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"
+)
+TIMED = (DELAYED, IN_FLIGHT, FAILED)  # those that time alone ends
 
 TRANSITIONS: dict[type[Any], tuple[str | None, str]] = {
     # record: (from, to)
     m.Submitted: (None, PENDING),
+    m.Delayed: (None, DELAYED),
+    m.Matured: (DELAYED, PENDING),
     m.Delivered: (PENDING, IN_FLIGHT),
     m.Touched: (IN_FLIGHT, IN_FLIGHT),
     m.Acked: (IN_FLIGHT, DONE),
     m.Failed: (IN_FLIGHT, FAILED),  # FAILED is where a job waits for its retry
     m.Retried: (FAILED, PENDING),
     m.Requeued: (IN_FLIGHT, PENDING),  # the connection ended, or the lease did
+    m.Released: (IN_FLIGHT, PENDING),  # given back unharmed: this delivery does not count
     m.Died: (IN_FLIGHT, DEAD),  # any bad end, at the limit of attempts
     m.Kicked: (DEAD, PENDING),
 }
 
 REMEMBERED = 10_000  # finished jobs that can still be asked about, and acked again by their holder
+OLDEST_TURN = 10  # every tenth delivery goes to the oldest job, however urgent the others are
 LISTED = 80  # letters of each payload that a listing shows, lest a page of long ones outgrow a line
 
 
 class Job:
-    """One job. `due` is when its lease ends (IN_FLIGHT) or its retry begins (FAILED)."""
+    """One job. `due`: when its delay or its lease ends (DELAYED, IN_FLIGHT), or its retry begins (FAILED)."""
 
-    __slots__ = ("attempts", "due", "holder", "id", "limit", "payload", "state", "token")
+    __slots__ = ("attempts", "due", "free", "holder", "id", "key", "lease_s", "max_attempts", "payload",
+                 "position", "priority", "state", "token")
 
-    def __init__(self, id: int, payload: bytes, limit: int):
-        self.id, self.payload, self.limit = id, payload, limit
+    def __init__(self, terms: m.Submitted):
+        self.id, self.payload, self.priority, self.key = terms.job, terms.payload, terms.priority, terms.key
+        self.lease_s, self.max_attempts = terms.lease_s, terms.max_attempts  # 0: the queue's
         self.state: str | None = None
         self.attempts = 0  # deliveries so far
+        self.free = 0  # of these, how many do not count: released, or before a kick
         self.holder, self.token, self.due = 0, "", 0.0
+        self.position = 0  # the broker's: what must be safe before anybody is told of this job
 
 
 class Queue:
-    """The whole state of the broker. Times are seconds on one monotonic clock."""
+    """The whole state of the broker. Times are seconds on one clock that never runs backwards."""
 
     def __init__(self, ack_timeout_s: float = 30.0, max_attempts: int = 5, epoch: int = 1):
         self.ack_timeout_s, self.max_attempts, self.epoch = ack_timeout_s, max_attempts, epoch
+        self.backoff: Callable[[Job], float] = lambda job: 0.0  # seconds from a failure to its retry
         self.jobs: dict[int, Job] = {}  # all but DONE
         self.finished: OrderedDict[int, Job] = OrderedDict()  # the last REMEMBERED of DONE
-        self.pending: list[int] = []  # heap of ids: a job that comes back keeps its place
+        self.keys: dict[str, Job] = {}  # of both: a key is known as long as its job is
+        self.pending: dict[int, list[int]] = {}  # priority -> heap of ids: who comes back keeps its place
         self.timers: list[tuple[float, int]] = []  # heap of (due, id)
         self.held: dict[int, set[int]] = {}  # holder -> ids of its leases
         self.counts = dict.fromkeys(STATES, 0)
@@ -73,56 +85,64 @@ Decision = tuple[m.Reply, list[m.Record]]
 
 
 def _submit(queue: Queue, command: m.Submit, holder: int, now: float) -> Decision:
+    if known := queue.keys.get(command.key):
+        if known.payload == command.payload:
+            return m.JobId(known.id), []  # submitted again, perhaps by one who never saw the answer
+        return m.Error("KEY_CONFLICT", f"{known.key!r} is job {known.id}, with another payload", known.id), []
     id = queue.submitted + 1
-    return m.JobId(id), [m.Submitted(id, command.payload)]
+    max_attempts = 0 if command.retries is None else command.retries + 1
+    kind, start_at = (m.Delayed, now + command.delay_s) if command.delay_s else (m.Submitted, 0.0)
+    return m.JobId(id), [kind(id, command.payload, start_at, command.priority, command.lease_s, max_attempts,
+                              command.key)]
 
 
 def _reserve(queue: Queue, command: m.Reserve, holder: int, now: float) -> Decision:
     if not queue.pending:
         return m.Empty(), []
-    job = queue.jobs[queue.pending[0]]
+    job = queue.jobs[_next(queue)]
     token = f"{queue.epoch}.{queue.deliveries + 1}"  # larger with every delivery: it fences
-    lease_s = queue.ack_timeout_s
-    reply = m.Reserved(job.id, job.payload, token, job.attempts + 1, lease_s, command.short)
-    return reply, [m.Delivered(job.id, holder, token, now + lease_s)]
+    attempt, lease_s = job.attempts + 1, job.lease_s or queue.ack_timeout_s
+    reply = m.Reserved(job.id, job.payload, token, attempt, lease_s, command.short)
+    return reply, [m.Delivered(job.id, holder, token, now + lease_s, attempt)]
 
 
-def _ack(queue: Queue, command: m.Ack, holder: int, now: float) -> Decision:
-    done = queue.finished.get(command.job)
-    if done and (done.token == command.token if command.token else done.holder == holder):
-        return m.Ok(), []  # said twice by the one who finished it
-    return _refusal(queue, command, holder) or (m.Ok(), [m.Acked(command.job)])
+def _next(queue: Queue) -> int:
+    """The most urgent job, of these the oldest; but now and then the oldest of all, so that none starves."""
+    first = {priority: heap[0] for priority, heap in queue.pending.items()}
+    return first[min(first)] if (queue.deliveries + 1) % OLDEST_TURN else min(first.values())
 
 
-def _fail(queue: Queue, command: m.Fail, holder: int, now: float) -> Decision:
-    return _refusal(queue, command, holder) or (
-        m.Ok(), [_bad_end(queue.jobs[command.job], "failed") or m.Failed(command.job, retry_at=now)]
-    )
-
-
-def _touch(queue: Queue, command: m.Touch, holder: int, now: float) -> Decision:
-    return _refusal(queue, command, holder) or (
-        m.Ok(), [m.Touched(command.job, now + queue.ack_timeout_s)]
-    )
-
-
-def _refusal(queue: Queue, command: m.Ack | m.Fail | m.Touch, holder: int) -> Decision | None:
+def _settle(queue: Queue, command: Any, holder: int, now: float) -> Decision:
     """A lease belongs to the connection that got it; a token narrows it to one delivery."""
     job = queue.find(command.job)
     if job is None:
         return _no_such_job(command.job)
     if job.state == IN_FLIGHT and job.holder == holder and command.token in (None, job.token):
-        return None
+        return m.Ok(), [SETTLEMENTS[type(command)](queue, job, now)]
+    finished_by = job.token == command.token if command.token else job.holder == holder
+    if job.state == DONE and isinstance(command, m.Ack) and finished_by:
+        return m.Ok(), []  # said twice by the one who finished it
     return m.Error("STALE", f"job {job.id} is {job.state} and not leased to you"), []
 
 
-def _bad_end(job: Job, why: str) -> m.Died | None:
-    return m.Died(job.id, why) if job.attempts >= job.limit else None
+SETTLEMENTS: dict[type[Any], Callable[[Queue, Job, float], m.Record]] = {
+    m.Ack: lambda queue, job, now: m.Acked(job.id),
+    m.Fail: lambda queue, job, now:
+        _bad_end(queue, job, "failed") or m.Failed(job.id, now + queue.backoff(job)),
+    m.Touch: lambda queue, job, now: m.Touched(job.id, now + (job.lease_s or queue.ack_timeout_s)),
+    m.Release: lambda queue, job, now: m.Released(job.id),
+}
+
+
+def _bad_end(queue: Queue, job: Job, why: str) -> m.Died | None:
+    """None as long as it may be tried again."""
+    limit = job.max_attempts or queue.max_attempts
+    return m.Died(job.id, why) if job.attempts - job.free >= limit else None
 
 
 def _disconnect(queue: Queue, command: m.Disconnect, holder: int, now: float) -> Decision:
-    ids = sorted(queue.held.get(holder, ()))
-    return m.Ok(), [_bad_end(queue.jobs[id], "disconnect") or m.Requeued(id, "disconnect") for id in ids]
+    jobs = [queue.jobs[id] for id in sorted(queue.held.get(holder, ()))]
+    return m.Ok(), [_bad_end(queue, job, "disconnect") or m.Requeued(job.id, "disconnect") for job in jobs]
 
 
 def _kick(queue: Queue, command: m.Kick, holder: int, now: float) -> Decision:
@@ -163,8 +183,8 @@ def _no_such_job(id: int) -> Decision:
 
 
 DECISIONS: dict[type[Any], Callable[..., Decision]] = {
-    m.Submit: _submit, m.Reserve: _reserve, m.Ack: _ack, m.Fail: _fail, m.Touch: _touch, m.Kick: _kick,
-    m.Status: _status, m.Stats: _stats, m.Jobs: _jobs, m.Disconnect: _disconnect,
+    m.Submit: _submit, m.Reserve: _reserve, m.Disconnect: _disconnect, **dict.fromkeys(SETTLEMENTS, _settle),
+    m.Kick: _kick, m.Status: _status, m.Stats: _stats, m.Jobs: _jobs,
 }
 
 
@@ -172,13 +192,15 @@ DECISIONS: dict[type[Any], Callable[..., Decision]] = {
 
 
 def due(queue: Queue, now: float) -> m.Record | None:
-    """The next record whose moment has come: a lease that ended, a retry that begins."""
+    """The next record whose moment has come: a delay or a lease that ended, a retry that begins."""
     if not queue.timers or queue.timers[0][0] > now:
         return None
     job = queue.jobs[queue.timers[0][1]]
+    if job.state == DELAYED:
+        return m.Matured(job.id)
     if job.state == FAILED:
         return m.Retried(job.id)
-    return _bad_end(job, "expiry") or m.Requeued(job.id, "expiry")
+    return _bad_end(queue, job, "expiry") or m.Requeued(job.id, "expiry")
 
 
 # ---- apply: the only mutation.
@@ -187,8 +209,10 @@ def due(queue: Queue, now: float) -> m.Record | None:
 def apply(queue: Queue, record: m.Record) -> None:
     """Let `record` happen. Raises AssertionError on an edge that TRANSITIONS lacks."""
     if isinstance(record, m.Submitted):
-        job = queue.jobs[record.job] = Job(record.job, record.payload, queue.max_attempts)
+        job = queue.jobs[record.job] = Job(record)
         queue.submitted = record.job
+        if record.key:
+            queue.keys[record.key] = job
     else:
         job = queue.jobs[record.job]
     before, after = TRANSITIONS[type(record)]
@@ -203,45 +227,57 @@ def apply(queue: Queue, record: m.Record) -> None:
         if not queue.held[job.holder]:
             del queue.held[job.holder]
     if after == PENDING:
-        heapq.heappush(queue.pending, job.id)
+        heapq.heappush(queue.pending.setdefault(job.priority, []), job.id)
     if isinstance(record, m.Delivered):
         queue.deliveries += 1
-        job.attempts += 1
+        job.attempts = record.attempt
         job.holder, job.token = record.holder, record.token
         queue.held.setdefault(record.holder, set()).add(job.id)
-        _drop_stale(queue.pending, lambda id: id in queue.jobs and queue.jobs[id].state == PENDING)
+        _tidy_pending(queue, job.priority)
     if isinstance(record, m.Delivered | m.Touched):
         _set_timer(queue, job, record.deadline)
+    elif isinstance(record, m.Delayed):
+        _set_timer(queue, job, record.start_at)
     elif isinstance(record, m.Failed):
         _set_timer(queue, job, record.retry_at)
     elif isinstance(record, m.Requeued):
         queue.requeued += 1
+    elif isinstance(record, m.Released):
+        job.free += 1
     elif isinstance(record, m.Kicked):
-        job.limit = job.attempts + queue.max_attempts
+        job.free = job.attempts
     elif isinstance(record, m.Acked):
         _finish(queue, job)
     _drop_stale(queue.timers, lambda timer: _ticking(queue, *timer))
 
 
 def _finish(queue: Queue, job: Job) -> None:
-    job.payload = b""
+    if not job.key:  # whoever submits it again must have the same
+        job.payload = b""
     queue.finished[job.id] = queue.jobs.pop(job.id)
     if len(queue.finished) > REMEMBERED:
-        queue.finished.popitem(last=False)
+        _, forgotten = queue.finished.popitem(last=False)
+        queue.keys.pop(forgotten.key, None)
+
+
+def _tidy_pending(queue: Queue, priority: int) -> None:
+    heap = queue.pending.get(priority, [])
+    _drop_stale(heap, lambda id: id in queue.jobs and queue.jobs[id].state == PENDING)
+    if not heap:
+        queue.pending.pop(priority, None)
 
 
 def _set_timer(queue: Queue, job: Job, moment: float) -> None:
     job.due = moment
     heapq.heappush(queue.timers, (moment, job.id))
-    waiting = queue.counts[IN_FLIGHT] + queue.counts[FAILED]
-    if len(queue.timers) > 2 * waiting + 64:  # one old lease on top must not pile up the rest
+    if len(queue.timers) > 2 * len(queue.jobs) + 64:  # one old lease on top must not pile up the rest
         queue.timers[:] = [timer for timer in queue.timers if _ticking(queue, *timer)]
         heapq.heapify(queue.timers)
 
 
 def _ticking(queue: Queue, moment: float, id: int) -> bool:
     job = queue.jobs.get(id)
-    return job is not None and job.state in (IN_FLIGHT, FAILED) and job.due == moment
+    return job is not None and job.state in TIMED and job.due == moment
 
 
 def _drop_stale(heap: list[Any], live: Callable[[Any], bool]) -> None:

@@ -10,6 +10,11 @@ from typing import Any, NamedTuple
 
 class Submit(NamedTuple):
     payload: bytes
+    delay_s: float = 0.0
+    priority: int = 0  # the smaller goes first
+    lease_s: float = 0.0  # 0: the broker's ack timeout
+    retries: int | None = None  # after the first attempt; None: the broker's limit
+    key: str = ""  # whoever submits twice with one key gets one job
 
 
 class Reserve(NamedTuple):
@@ -32,6 +37,11 @@ class Touch(NamedTuple):
     token: str | None = None
 
 
+class Release(NamedTuple):
+    job: int
+    token: str | None = None
+
+
 class Kick(NamedTuple):
     job: int
 
@@ -41,7 +51,7 @@ class Status(NamedTuple):
 
 
 class Stats(NamedTuple):
-    pass
+    """How many jobs are in which state."""
 
 
 class Jobs(NamedTuple):
@@ -51,15 +61,15 @@ class Jobs(NamedTuple):
 
 
 class Hello(NamedTuple):
-    name: str
+    name: str = ""
 
 
 class Ping(NamedTuple):
-    pass
+    """Are you there?"""
 
 
 class Quit(NamedTuple):
-    pass
+    """Answer, and hang up."""
 
 
 class Disconnect(NamedTuple):
@@ -67,18 +77,19 @@ class Disconnect(NamedTuple):
 
 
 Command = (
-    Submit | Reserve | Ack | Fail | Touch | Kick | Status | Stats | Jobs | Hello | Ping | Quit | Disconnect
+    Submit | Reserve | Ack | Fail | Touch | Release | Kick | Status | Stats | Jobs | Hello | Ping | Quit
+    | Disconnect
 )
 
 # ---- Replies: exactly one for each command, in order.
 
 
 class Ok(NamedTuple):
-    pass
+    """It is done."""
 
 
 class Pong(NamedTuple):
-    pass
+    """I am here."""
 
 
 class JobId(NamedTuple):
@@ -86,7 +97,7 @@ class JobId(NamedTuple):
 
 
 class Empty(NamedTuple):
-    pass
+    """No job for you now."""
 
 
 class Reserved(NamedTuple):
@@ -106,6 +117,7 @@ class Report(NamedTuple):
 class Error(NamedTuple):
     code: str
     text: str
+    job: int = 0  # which it tells about, if the command does not name that
 
 
 Reply = Ok | Pong | JobId | Empty | Reserved | Report | Error
@@ -116,6 +128,19 @@ Reply = Ok | Pong | JobId | Empty | Reserved | Report | Error
 class Submitted(NamedTuple):
     job: int
     payload: bytes
+    start_at: float = 0.0
+    priority: int = 0
+    lease_s: float = 0.0  # here and below, 0: as the broker has it when it matters
+    max_attempts: int = 0
+    key: str = ""
+
+
+class Delayed(Submitted):
+    """Submitted, but nobody gets it before `start_at`."""
+
+
+class Matured(NamedTuple):
+    job: int
 
 
 class Delivered(NamedTuple):
@@ -123,6 +148,7 @@ class Delivered(NamedTuple):
     holder: int
     token: str
     deadline: float
+    attempt: int = 1
 
 
 class Touched(NamedTuple):
@@ -148,6 +174,10 @@ class Requeued(NamedTuple):
     why: str  # disconnect or expiry
 
 
+class Released(NamedTuple):
+    job: int
+
+
 class Died(NamedTuple):
     job: int
     why: str  # the bad end of its last attempt
@@ -157,4 +187,7 @@ class Kicked(NamedTuple):
     job: int
 
 
-Record = Submitted | Delivered | Touched | Acked | Failed | Retried | Requeued | Died | Kicked
+Record = (
+    Submitted | Delayed | Matured | Delivered | Touched | Acked | Failed | Retried | Requeued | Released
+    | Died | Kicked
+)

@@ -17,6 +17,7 @@ from .text import BadLine, Lines, decode_command, encode_reply
 BACKLOG = 1024
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 ACCEPT_PAUSE_S = 0.1
+LAST_REPLY_S = 2.0  # whoever is being answered when the server stops has so long to read it
 
 
 class Server:
@@ -33,15 +34,19 @@ class Server:
         self.acceptor.start()
 
     def stop(self) -> None:
-        """Take no more connections, end those that are open, and wait for their threads."""
+        """Take no more connections, answer what was asked, end those that are open and their threads."""
         self.stopping = True
         self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which close() would not
         self.acceptor.join()
         self.listener.close()
         with self.lock:
             open_now = list(self.connections.items())
+        until = time.monotonic() + LAST_REPLY_S
+        for conn, _ in open_now:
+            _hang_up(conn, socket.SHUT_RD)
         for conn, thread in open_now:
-            _hang_up(conn)
+            thread.join(max(0.0, until - time.monotonic()))
+            _hang_up(conn, socket.SHUT_RDWR)  # whoever did not read its reply by now
             thread.join()
 
     def _accept(self) -> None:
@@ -63,7 +68,7 @@ class Server:
         lines = Lines()
         try:
             conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while data := conn.recv(65536):
+            while not self.stopping and (data := conn.recv(65536)):
                 for line in lines.feed(data):
                     reply, last = self._answer(line, session)
                     conn.sendall(encode_reply(reply))
@@ -102,17 +107,18 @@ def _has_hung_up(conn: socket.socket) -> bool:
         return True
 
 
-def _hang_up(conn: socket.socket) -> None:
+def _hang_up(conn: socket.socket, how: int) -> None:
     with contextlib.suppress(OSError):  # it may have ended meanwhile
-        conn.shutdown(socket.SHUT_RDWR)
+        conn.shutdown(how)
 
 
-def serve(broker: Broker, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Prints one line when ready."""
+def serve(broker: Broker, host: str, port: int, grace_s: float = 5.0) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints one line when ready."""
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     server = Server(broker, host, port)
     print("listening on {}:{}".format(*server.address), flush=True)
     print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
+    broker.drain(grace_s)
     server.stop()

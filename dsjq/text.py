@@ -6,12 +6,14 @@ A payload is the rest of its line, to the byte. See docs/protocol.md.
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from . import messages as m
 from .lifecycle import STATES
 
 LINE_MAX = 64 * 1024  # bytes, its LF not counted
+YEAR_S = 365 * 86400
 
 
 class BadLine(Exception):
@@ -50,7 +52,8 @@ def decode_command(line: bytes) -> m.Command:
     if decode is None:
         raise BadLine("UNKNOWN_COMMAND", f"{verb[:32]!r}; known: {' '.join(map(bytes.decode, COMMANDS))}")
     try:
-        rest.decode()
+        if "\r" in rest.decode():
+            raise ValueError("a line holds no CR but before its LF")
         return decode(rest)
     except UnicodeDecodeError:
         raise BadLine("NOT_UTF8", "a line is UTF-8 text") from None
@@ -58,27 +61,26 @@ def decode_command(line: bytes) -> m.Command:
         raise BadLine("BAD_ARGUMENTS", f"{verb.decode()}: {problem}") from None
 
 
-def _payload(rest: bytes) -> m.Command:
-    if b"\r" in rest:
-        raise ValueError("a payload in a line holds no CR")
-    return m.Submit(rest)
+def _put(rest: bytes) -> m.Command:
+    words, dashes, payload = (b" " + rest).partition(b" -- ")
+    if not dashes:
+        raise ValueError("takes options, then ` -- ` and the payload")
+    options = _options(words, delay_s=_number(float, 0, YEAR_S), priority=_number(int, -9, 9),
+                       lease_s=_number(float, 0, 86400), retries=_number(int, 0, 1000), key=str)
+    return m.Submit(payload, **options)
 
 
-def _alone(command: m.Command) -> Callable[[bytes], m.Command]:
-    def decode(rest: bytes) -> m.Command:
-        if rest:
-            raise ValueError("takes no arguments")
-        return command
-    return decode
+def _alone(command: m.Command, rest: bytes) -> m.Command:
+    if rest:
+        raise ValueError("takes no arguments")
+    return command
 
 
-def _lease(kind: Callable[..., m.Command]) -> Callable[[bytes], m.Command]:
-    def decode(rest: bytes) -> m.Command:
-        words = rest.decode().split(" ")
-        if len(words) > 2 or "" in words[1:]:
-            raise ValueError("takes an id, and perhaps a token")
-        return kind(_id(words[0]), *words[1:])
-    return decode
+def _lease(kind: Callable[..., m.Command], rest: bytes) -> m.Command:
+    words = rest.decode().split(" ")
+    if len(words) > 2 or "" in words[1:]:
+        raise ValueError("takes an id, and perhaps a token")
+    return kind(_id(words[0]), *words[1:])
 
 
 def _id(word: str) -> int:
@@ -88,17 +90,21 @@ def _id(word: str) -> int:
 
 
 def _options(rest: bytes, **kinds: Callable[[str], Any]) -> dict[str, Any]:
-    pairs = [word.partition("=") for word in rest.decode().split()]
+    """Fields by name from `name=value`; a field in seconds, `wait_s`, is said as `wait`."""
+    fields = {name.removesuffix("_s"): name for name in kinds}
+    pairs = [word.partition("=") for word in rest.decode().split(" ") if word]
     for key, equals, _ in pairs:
-        if key not in kinds or not equals:
-            raise ValueError(f"{key[:32]!r} is none of: {' '.join(f'{kind}=' for kind in kinds)}")
-    return {key: kinds[key](value) for key, _, value in pairs}
+        if key not in fields or not equals:
+            raise ValueError(f"{key[:32]!r} is none of: {' '.join(f'{name}=' for name in fields)}")
+    return {fields[key]: kinds[fields[key]](value) for key, _, value in pairs}
 
 
-def _wait(word: str) -> float:
-    if not 0 <= (wait_s := float(word)) <= 3600:
-        raise ValueError("wait is 0 to 3600 seconds")
-    return wait_s
+def _number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+    def decode(word: str) -> Any:
+        if not low <= (value := kind(word)) <= high:
+            raise ValueError(f"{word[:32]} is not from {low:g} to {high:g}")
+        return value
+    return decode
 
 
 def _state(word: str) -> str:
@@ -107,57 +113,57 @@ def _state(word: str) -> str:
     return word
 
 
-def _reserve(rest: bytes) -> m.Command:
-    return m.Reserve(_options(rest, wait=_wait).get("wait", 0.0))
-
-
-def _jobs(rest: bytes) -> m.Command:
-    options = _options(rest, state=_state, after=_id, limit=lambda word: min(_id(word), 1000))
-    return m.Jobs(**options)
-
-
 def _hello(rest: bytes) -> m.Command:
-    options = _options(rest, name=lambda word: word[:64])
-    if not options.get("name"):
+    hello = m.Hello(**_options(rest, name=lambda word: word[:64]))
+    if not hello.name:
         raise ValueError("takes name=, without spaces")
-    return m.Hello(**options)
+    return hello
 
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
-    b"SUBMIT": _payload,
-    b"REQUEST": _alone(m.Reserve(short=True)),
-    b"ACK": _lease(m.Ack),
-    b"FAIL": _lease(m.Fail),
-    b"RESERVE": _reserve,
-    b"TOUCH": _lease(m.Touch),
+    b"SUBMIT": m.Submit,
+    b"REQUEST": partial(_alone, m.Reserve(short=True)),
+    b"ACK": partial(_lease, m.Ack),
+    b"FAIL": partial(_lease, m.Fail),
+    b"PUT": _put,
+    b"RESERVE": lambda rest: m.Reserve(**_options(rest, wait_s=_number(float, 0, 3600))),
+    b"TOUCH": partial(_lease, m.Touch),
+    b"RELEASE": partial(_lease, m.Release),
     b"STATUS": lambda rest: m.Status(_id(rest.decode())),
-    b"STATS": _alone(m.Stats()),
-    b"JOBS": _jobs,
+    b"STATS": partial(_alone, m.Stats()),
+    b"JOBS": lambda rest: m.Jobs(
+        **_options(rest, state=_state, after=_id, limit=lambda word: min(_id(word), 1000))),
     b"KICK": lambda rest: m.Kick(_id(rest.decode())),
     b"HELLO": _hello,
-    b"PING": _alone(m.Ping()),
-    b"QUIT": _alone(m.Quit()),
+    b"PING": partial(_alone, m.Ping()),
+    b"QUIT": partial(_alone, m.Quit()),
 }
 
 
 def encode_command(command: m.Command) -> bytes:
     """Raises ValueError for what a line cannot carry."""
-    line = b"SUBMIT " + command.payload if isinstance(command, m.Submit) else _words(command).encode()
+    line = _words(command).encode() + (command.payload if isinstance(command, m.Submit) else b"")
     if b"\n" in line or b"\r" in line:
         raise ValueError("a line cannot carry CR or LF; such a payload needs the binary protocol")
     return line + b"\n"
 
 
 def _words(command: m.Command) -> str:
-    if isinstance(command, m.Reserve):
-        return "REQUEST" if command.short else f"RESERVE wait={command.wait_s}"
-    if isinstance(command, m.Jobs):
-        state = f" state={command.state}" if command.state else ""
-        return f"JOBS after={command.after} limit={command.limit}{state}"
-    if isinstance(command, m.Hello):
-        return f"HELLO name={command.name}"
-    given = [str(word) for word in command if word is not None]
-    return " ".join([type(command).__name__.upper(), *given])
+    """All but the payload; the short form where every option is at its default."""
+    if isinstance(command, m.Submit):
+        if " " in command.key:
+            raise ValueError("a key has no spaces")
+        return "SUBMIT " if command == m.Submit(command.payload) else f"PUT{_given(command)} -- "
+    verb = type(command).__name__.upper()
+    if isinstance(command, m.Reserve | m.Jobs | m.Hello):
+        return "REQUEST" if command == m.Reserve(short=True) else verb + _given(command)
+    return " ".join([verb, *(str(word) for word in command if word is not None)])
+
+
+def _given(command: m.Command) -> str:
+    options = {name: getattr(command, name) for name in command._field_defaults}
+    return "".join(f" {name.removesuffix('_s')}={value}" for name, value in options.items()
+                   if value != command._field_defaults[name])
 
 
 # ---- Replies
@@ -165,10 +171,9 @@ def _words(command: m.Command) -> str:
 
 def encode_reply(reply: m.Reply) -> bytes:
     if isinstance(reply, m.Reserved):
-        short = f"JOB {reply.job} "
-        full = (f"RESERVED id={reply.job} token={reply.token} attempt={reply.attempt} "
-                f"lease={reply.lease_s} -- ")
-        return (short if reply.short else full).encode() + reply.payload + b"\n"
+        delivery = f"token={reply.token} attempt={reply.attempt} lease={reply.lease_s}"
+        head = f"JOB {reply.job} " if reply.short else f"RESERVED id={reply.job} {delivery} -- "
+        return head.encode() + reply.payload + b"\n"
     if isinstance(reply, m.JobId):
         return b"JOB_ID %d\n" % reply.job
     if isinstance(reply, m.Error):

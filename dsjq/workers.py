@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .client import Connection, OutcomeUnknown, Refused
-from .messages import Ack, Fail, JobId, Reserve, Reserved, Submit, Touch
+from .messages import Ack, Fail, JobId, Release, Reserve, Reserved, Submit, Touch
 
 
 class Job(NamedTuple):
@@ -21,9 +21,15 @@ class Job(NamedTuple):
 
 
 class Producer(Connection):
-    def submit(self, payload: bytes | str) -> int:
-        """The new job's id. Raises Refused, OutcomeUnknown (it may be there), ValueError."""
-        reply = self.call(Submit(payload.encode() if isinstance(payload, str) else payload))
+    def submit(self, payload: bytes | str, *, delay_s: float = 0.0, priority: int = 0, lease_s: float = 0.0,
+               retries: int | None = None, key: str = "") -> int:
+        """The new job's id. Raises Refused, OutcomeUnknown (it may be there), ValueError.
+
+        With a `key` it is safe to submit again what may be there: the same job is found, and its id.
+        The smaller `priority` goes first; `lease_s` 0 and `retries` None are as the broker has it.
+        """
+        data = payload.encode() if isinstance(payload, str) else payload
+        reply = self.call(Submit(data, delay_s, priority, lease_s, retries, key))
         assert isinstance(reply, JobId), reply
         return reply.job
 
@@ -48,6 +54,10 @@ class Worker(Connection):
     def touch(self, job: Job) -> None:
         """Renew the lease."""
         self.call(Touch(job.id, job.token))
+
+    def release(self, job: Job) -> None:
+        """Give the job back as if it had not been taken: it costs no attempt."""
+        self.call(Release(job.id, job.token))
 
     def run(self, handler: Callable[[Job], object], *, stop: Callable[[], bool] = lambda: False,
             max_runtime_s: float = 3600.0,

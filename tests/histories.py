@@ -17,15 +17,34 @@ from typing import Any
 from dsjq_lab.checkers import judge
 from dsjq_lab.history import Header, History, Op
 from dsjq_lab.model import Model
+from dsjq_lab.reading import MORTAL
 from dsjq_lab.verdict import Verdict
 
 MS = 1_000_000
 
 
 class Told:
-    def __init__(self, ack_timeout_ms: int = 100, finish_within_ms: int = 1000) -> None:
+    def __init__(
+        self,
+        ack_timeout_ms: int = 100,
+        finish_within_ms: int = 1000,
+        max_attempts: int | None = 10,
+        tolerance_ms: int = 50,
+        backoff_ms: int = 0,
+    ) -> None:
         self.header = Header(
-            1, "0.1.0", "told", "-", 7, "dsjq", 0, ack_timeout_ms * MS, 10, finish_within_ms * MS
+            format=2,
+            lab="0.1.0",
+            scenario="told",
+            scenario_hash="-",
+            seed=7,
+            broker="dsjq",
+            start_ns=0,
+            ack_timeout_ns=ack_timeout_ms * MS,
+            max_attempts=max_attempts,
+            finish_within_ns=finish_within_ms * MS,
+            tolerance_ns=tolerance_ms * MS,
+            backoff_ns=backoff_ms * MS,
         )
         self.now_ms = 0
         self.lives: dict[str, int] = {}  # process -> which of its connections it uses
@@ -38,14 +57,23 @@ class Told:
     def submit(self, payload: str, id: str | None = None, process: str = "producer 1", **how: Any) -> None:
         self._call(process, "submit", {"payload": payload}, {"id": id or payload.split(" ")[0]}, **how)
 
-    def reserve(
-        self, process: str, payload: str, id: str | None = None, token: str | None = None, **how: Any
-    ) -> None:
-        job = {"id": id or payload.split(" ")[0], "payload": payload}
-        self._call(process, "reserve", {}, job | ({"token": token} if token else {}), **how)
+    def connect(self, process: str, greeting: str | None = "OK", **how: Any) -> None:
+        self._call(process, "connect", {}, {"greeting": greeting}, **how)
 
-    def empty(self, process: str) -> None:
-        self._call(process, "reserve", {}, {"empty": True})
+    def reserve(
+        self,
+        process: str,
+        payload: str,
+        id: str | None = None,
+        token: str | None = None,
+        attempt: int | None = None,
+        **how: Any,
+    ) -> None:
+        job = {"id": id or payload.split(" ")[0], "payload": payload, "token": token, "attempt": attempt}
+        self._call(process, "reserve", {}, job, **how)
+
+    def empty(self, process: str, **how: Any) -> None:
+        self._call(process, "reserve", {}, {"empty": True}, **how)
 
     def ack(self, process: str, id: str, **how: Any) -> None:
         self._settle("ack", process, id, **how)
@@ -75,7 +103,7 @@ class Told:
         for phase in phases or ("begin", "struck", "end"):
             value = {"fault": self.faults, "victim": victim, "phase": phase, "exact": True}
             self._op("nemesis", "info", verb, value)
-        if verb != "pause":
+        if verb in MORTAL:
             self.reconnect(victim)
 
     def exit(self, victim: str, planned: bool = False) -> None:
@@ -86,8 +114,35 @@ class Told:
         self.incarnations += 1
         self._op("lab", "info", "broker_ready", {"incarnation": self.incarnations})
 
-    def dead(self, *payloads: str) -> None:
-        self._op("auditor", "ok", "dead", {"dead": [{"id": p, "payload": p} for p in payloads]})
+    def resources(self, moment: str, threads: int = 5, descriptors: int = 9) -> None:
+        used = {"threads": threads, "descriptors": descriptors, "resident_bytes": 1 << 24}
+        value = {"victim": "broker", "moment": moment, "incarnation": self.incarnations, **used}
+        self._op("lab", "info", "resources", value)
+
+    def dead(self, *payloads: str, **how: Any) -> None:
+        jobs = [{"id": payload.split(" ")[0], "payload": payload} for payload in payloads]
+        self._call("auditor", "dead", {}, {"dead": jobs}, **how)
+
+    def kick(self, job: str, **how: Any) -> None:
+        self._call("auditor", "kick", {"id": job, "job": job}, {}, **how)
+
+    def stats(self, submitted: int, **states: int) -> None:
+        none = dict.fromkeys(("pending", "in_flight", "failed", "done", "dead"), 0)
+        self._call("auditor", "stats", {}, {"submitted": submitted, **none, **states})
+
+    # The ledger, and the broker's own trace
+
+    def effect(self, worker: str, job: str, kind: str = "append", id: str = "1", kept: bool = True) -> None:
+        value = {"job": job, "id": id, "token": None, "worker": worker, "conn": self.conn(worker)}
+        value["kind"] = kind
+        self._op("ledger", "ok" if kept else "fail", "effect", value, None if kept else "STALE token")
+
+    def trace_start(self) -> None:
+        self._op("broker", "info", "start", {"incarnation": self.incarnations})
+
+    def trace(self, job: int, *records: str) -> None:
+        for record in records:
+            self._op("broker", "info", "record", {"record": record, "job": job})
 
     def end(self, drained: bool = True, healthy: bool = True, why: str = "drained") -> None:
         value = {"drained": drained, "why": why, "healthy": healthy, "epsilon_ns": 0}

@@ -98,7 +98,7 @@ def test_a_green_run_passes(stored, capsys):
     code, out, _ = lab(capsys, "judge", stored(green()))
     assert code == 0
     assert "1 submitted = 1 done + 0 dead + 0 lost" in out
-    assert "PASS   6 hold, 0 violated, 0 unknown" in out
+    assert "PASS   13 hold, 0 violated, 0 unknown, 5 not applicable" in out
 
 
 def test_a_red_run_names_the_invariant_and_tells_the_story(stored, capsys):
@@ -178,6 +178,35 @@ def test_what_is_expected_must_happen(stored, capsys):
     assert lab(capsys, "judge", stored(red(), both))[0] == 0
     code, out, _ = lab(capsys, "judge", stored(green(), expect))
     assert (code, "no_lost_job absent" in out) == (1, True)
+
+
+def test_a_heading_tells_a_departure_and_a_line_the_effects(stored, capsys):
+    told = green()
+    told.header = told.header._replace(options={"set": ["load.jobs=1"], "time_scale": 2.0})
+    told.effect("worker 1", "a")
+    told.effect("worker 1", "a", kept=False)
+    told.end()
+    _, out, _ = lab(capsys, "judge", stored(told))
+    assert "seed 7 · load.jobs=1 · times x 2" in out
+    assert "  Effects    1 written, 1 turned away" in out
+
+
+def test_a_job_that_breaks_two_rules_is_told_once(stored, capsys):
+    folder = stored(red())
+    _, out, _ = lab(capsys, "judge", folder)
+    assert out.count("VIOLATED") == 2
+    assert (out.count("What happened to job a"), out.count("Rule: ")) == (1, 2)
+    _, out, _ = lab(capsys, "judge", folder, "--verbose")
+    assert out.count("What happened to job a") == 2
+
+
+def test_a_run_that_did_not_come_to_rest_says_at_length_why(stored, capsys):
+    told = green()
+    told.end(drained=False, why="the broker did not come back:\n  it says so\n  in three lines")
+    _, out, _ = lab(capsys, "judge", stored(told))
+    unrest = out[out.index("  Unrest") :].splitlines()
+    assert unrest[0] == "  Unrest     the broker did not come back:"
+    assert unrest[1].endswith("  it says so") and unrest[2].endswith("  in three lines")
 
 
 def test_results_are_kept_and_the_same_as_json(stored, capsys):
@@ -260,7 +289,7 @@ def test_a_bad_scenario_is_not_run(tmp_path, capsys):
     [
         (["rnu"], "did you mean run?"),
         (["run", "worker_chrun"], "did you mean worker_churn?"),
-        (["run", "first_job", "--broker", "zoo/p0x"], "did you mean p0"),
+        (["run", "first_job", "--broker", "zoo/p0x"], "did you mean p"),
         (["judge", "no/such/run"], "no such run"),
     ],
 )

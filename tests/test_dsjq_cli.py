@@ -89,6 +89,16 @@ def test_submit_reads_lines(dsjq: Shell, producer: Producer, monkeypatch: pytest
     assert [producer.call(m.Status(id)).data["payload"] for id in (1, 2, 3)] == ["one", "", "thrée"]
 
 
+def test_submit_with_its_own_terms(dsjq: Shell, producer: Producer) -> None:
+    assert dsjq("submit", "--delay", "1h", "--retries", "0", "later") == "1\n"
+    assert dsjq("submit", "--priority", "-3", "--lease", "2m", "first", "second") == "2\n3\n"
+    assert dsjq("submit", "--key", "k", "once") == dsjq("submit", "--key", "k", "once") == "4\n"
+    assert [state(producer, id) for id in (1, 2)] == ["DELAYED", "PENDING"]
+    assert "KEY_CONFLICT" in dsjq.refuses("submit", "--key", "k", "other")
+    assert "one job" in dsjq.refuses("submit", "--key", "k", "two", "jobs")
+    assert "BAD_ARGUMENTS" in dsjq.refuses("submit", "--priority", "10", "x")
+
+
 def test_submit_says_which_job_it_stopped_at(dsjq: Shell) -> None:
     assert "job 2 was not submitted" in dsjq.refuses("submit", "fine", "two\nlines", "never")
     assert json.loads(dsjq("stats", "--json"))["submitted"] == 1
@@ -184,6 +194,8 @@ def test_serve_takes_its_options() -> None:
 @pytest.mark.parametrize("words", [
     *[["serve", "--ack-timeout", bad] for bad in ("30", "0s", "-1s", "1d", "1.s", "s", "1e3s", "٣s", "")],
     *[["serve", "--max-attempts", bad] for bad in ("0", "-1", "1.5", "many")],
+    ["serve", "--backoff", "2"], ["serve", "--grace", "soon"], ["submit", "--delay", "1", "x"],
+    ["submit", "--priority", "high", "x"], ["submit", "--retries", "1.5", "x"],
     ["kick", "zero"], ["jobs", "--state", "dead"], ["work"], ["submit"], ["dance"], [],
 ])
 def test_bad_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

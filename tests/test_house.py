@@ -15,9 +15,11 @@ RING_1_BUDGET = 800  # lines of code; cli.py apart
 DSJQ_BUDGET = 3500
 FLOORS = {  # each module of dsjq imports only from floors below its own, or beside it where listed
     "messages": 0, "lifecycle": 1, "text": 2, "store": 2, "broker": 3, "server": 4, "client": 4,
-    "workers": 5, "__init__": 6, "cli": 6, "__main__": 7,
+    "workers": 5, "__init__": 6, "cli": 8, "__main__": 9,
+    "extensions": 5, "trace": 5, "scheduling": 5, "snapshot": 5, "log": 6, "folder": 6, "journal": 7,
+    "sqlite": 7,
 }
-JUDGE = ["history", "model", "verdict", "checkers"]
+JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
 
 EMPTY_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
@@ -85,7 +87,7 @@ def test_the_judge_never_imports_the_judged(path):
         if name.startswith("."):
             known = [*JUDGE, *(module.stem for module in modules("checkers")), "errors"]
             assert name.lstrip(".").split(".")[0] in known, f"{path} imports {name}"
-        else:
+        elif (path.stem, name) != ("history", "pydantic_core"):  # docs/decisions/005
             assert name.split(".")[0] in sys.stdlib_module_names, f"{path} imports {name}"
 
 

@@ -1,7 +1,7 @@
 """Real processes: a whole run, a strike at an exact moment, and nothing left of a killed lab."""
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,84 +9,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs, workload
 from dsjq_lab.brokers import Dsjq
-from dsjq_lab.history import Op, read_history
-
-ROOT = Path(__file__).parent.parent
-
-FOUR_COMMANDS = '''
-"""A broker that knows SUBMIT, REQUEST, ACK and FAIL, and no lease that ends."""
-import socketserver, sys, threading
-
-jobs, waiting, lock = [], [], threading.Lock()
-
-class Connection(socketserver.StreamRequestHandler):
-    def handle(self):
-        held = set()
-        for line in self.rfile:
-            verb, _, rest = line.decode().rstrip("\\n").partition(" ")
-            with lock:
-                self.wfile.write((self.answer(verb, rest, held) + "\\n").encode())
-        with lock:
-            waiting.extend(held)
-
-    def answer(self, verb, rest, held):
-        if verb == "SUBMIT":
-            jobs.append(rest)
-            waiting.append(len(jobs) - 1)
-            return f"JOB_ID {len(jobs) - 1}"
-        if verb == "REQUEST":
-            if not waiting:
-                return "EMPTY"
-            held.add(waiting[0])
-            return f"JOB {waiting[0]} {jobs[waiting.pop(0)]}"
-        if verb in ("ACK", "FAIL") and int(rest) in held:
-            held.remove(int(rest))
-            if verb == "FAIL":
-                waiting.append(int(rest))
-            return "OK"
-        return "ERROR NO"
-
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-
-Server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Connection).serve_forever()
-'''
+from dsjq_lab.live import Channel
 
 
 @pytest.fixture(autouse=True)
 def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
-
-
-def scenario(tmp_path: Path, faults: str, **load: object) -> Path:
-    path = tmp_path / "story.yaml"
-    path.write_text(f"""
-scenario: 1
-title: A test
-story: A test.
-broker: {{ack_timeout: 500ms}}
-load: {json.dumps({"jobs": 6, **load})}
-workers: {{count: 2, work_time: 10ms}}
-finish_within: 20s
-faults: {faults or "[]"}
-""")
-    return path
-
-
-def ops_of(folder: Path) -> list[Op]:
-    return read_history(folder / "history.jsonl").ops
-
-
-def only(ops: list[Op], **wanted: object) -> list[Op]:
-    return [op for op in ops if all(getattr(op, name) == value for name, value in wanted.items())]
-
-
-def ending(ops: list[Op]) -> dict[str, object]:
-    assert (ops[-1].process, ops[-1].f) == ("lab", "end")
-    return ops[-1].value
 
 
 def test_the_first_job_is_submitted_delivered_and_done():
@@ -95,7 +27,7 @@ def test_the_first_job_is_submitted_delivered_and_done():
     moments = [only(ops, f=f, type=type)[0].time_ns for f, type in
                [("submit", "invoke"), ("submit", "ok"), ("ack", "invoke"), ("ack", "ok")]]
     assert moments == sorted(moments)
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
     assert runs.find("first_job") == runs.find("latest") == folder.resolve()
 
 
@@ -105,14 +37,12 @@ def test_a_broker_with_four_commands_is_enough(tmp_path):
     ops = ops_of(runs.play(scenario(tmp_path, "[{kill: worker 1, at: 50ms, restart_after: 50ms}]"),
                            broker=Dsjq(broker)))
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
 
 
 def test_every_dead_job_is_listed_however_many_there_are(tmp_path):
-    path = scenario(tmp_path, "", jobs=2 * workload.PAGE + 1)
-    text = path.read_text()
-    text = text.replace("ack_timeout: 500ms", "ack_timeout: 500ms, max_attempts: 1")
-    path.write_text(text.replace("work_time: 10ms", "work_time: 0ms, fail_rate: 1"))
+    path = scenario(tmp_path, "", jobs=2 * workload.PAGE + 1, max_attempts=1,
+                    workers={"work_time": "0ms", "fail_rate": 1})
     ops = ops_of(runs.play(path))
     listed = {job["id"] for op in only(ops, f="dead", type="ok") for job in op.value["dead"]}
     assert len(listed) == 2 * workload.PAGE + 1
@@ -136,9 +66,90 @@ def test_the_broker_is_restarted_and_everybody_goes_on(tmp_path):
     faults = "[{restart: broker, at: 100ms, down_for: 200ms}, {when: {acked: 9}, pause: broker, for: 400ms}]"
     ops = ops_of(runs.play(scenario(tmp_path, faults, rate="20/s", jobs=20)))
     assert [op.value["incarnation"] for op in only(ops, f="broker_ready")] == [1, 2]
-    assert any((op.error or "").startswith("UNREACHABLE") for op in only(ops, type="fail"))
+    assert any((op.error or "").startswith("UNREACHABLE") for op in only(ops, f="connect", type="fail"))
     assert only(ops, type="info", error="timeout")
-    assert ending(ops)["drained"] and ending(ops)["healthy"]
+    assert came_to_rest(ops)
+
+
+def test_everybody_connects_before_they_ask(tmp_path):
+    ops = ops_of(runs.play(scenario(tmp_path, "")))
+    greetings = only(ops, f="connect", type="ok")
+    assert {op.process for op in greetings} == {"auditor", "worker 1", "worker 2", "producer 1"}
+    assert {op.value["greeting"] for op in greetings} == {"OK"}
+    connected = {op.value["conn"]: op.time_ns for op in greetings}
+    asked = [op for op in only(ops, type="invoke") if op.f != "connect"]
+    assert all(connected[op.value["conn"]] <= op.time_ns for op in asked)
+
+
+def test_a_core_broker_is_neither_greeted_nor_audited(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text(FOUR_COMMANDS)
+    black_box = Dsjq(broker)
+    black_box.core = True
+    ops = ops_of(runs.play(scenario(tmp_path, "[{when: {acked: 1}, kick: dead jobs}]"), broker=black_box))
+    assert {op.value["greeting"] for op in only(ops, f="connect", type="ok")} == {None}
+    assert not only(ops, process="auditor") and not only(ops, process="nemesis")
+    assert came_to_rest(ops)
+
+
+def test_a_job_that_a_black_box_loses_is_not_waited_for_longer_than_it_may_owe_it(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text(FOUR_COMMANDS.replace("waiting.extend(held)", "pass"))
+    black_box = Dsjq(broker)
+    black_box.core = True
+    faults = "[{when: {delivered: 1}, kill: that worker, restart_after: 0s}]"
+    ops = ops_of(runs.play(scenario(tmp_path, faults), broker=black_box))
+    assert came_to_rest(ops)
+    assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 5
+    assert 2.5e9 < ops[-1].time_ns - only(ops, f="ack")[-1].time_ns < 10e9  # lease and two tolerances
+
+
+def test_a_broker_that_dies_by_itself_ends_the_run(tmp_path):
+    broker = tmp_path / "broker.py"
+    enough = "jobs.append(rest) if len(jobs) < 4 else os._exit(7)"
+    broker.write_text("import os\n" + FOUR_COMMANDS.replace("jobs.append(rest)", enough))
+    ops = ops_of(runs.play(scenario(tmp_path, "", finish_within="20s"), broker=Dsjq(broker)))
+    assert ending(ops)["why"] == "the broker ended by itself, status 7"
+    assert ops[-1].time_ns - ops[0].time_ns < 10e9
+
+
+def test_what_the_broker_uses_is_measured_before_and_after(tmp_path):
+    ops = ops_of(runs.play(scenario(tmp_path, "[{restart: broker, when: {acked: 6}}]")))
+    measured = only(ops, f="resources")
+    assert [(op.value["moment"], op.value["incarnation"]) for op in measured] == [
+        ("ready", 1), ("ready", 2), ("end", 2)]
+    first, _, last = (op.value for op in measured)
+    assert last["threads"] == first["threads"] == 2 and last["descriptors"] == first["descriptors"]
+    assert last["resident_bytes"] > 1_000_000
+
+
+def test_what_the_broker_records_is_told_in_the_history(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("""
+import json, os, runpy, sys, time
+with open(os.environ.pop("DSJQ_TRACE"), "a") as trace:
+    for line in {"start": True}, {"record": "Submitted", "job": 1}:
+        trace.write(json.dumps({"time_ns": time.monotonic_ns(), **line}) + "\\n")
+    trace.write("torn")
+sys.argv.insert(1, "serve")
+runpy.run_module("dsjq", run_name="__main__")
+""")
+    ops = ops_of(runs.play(scenario(tmp_path, ""), broker=Dsjq(broker)))
+    assert [(op.f, op.value) for op in ops[:3]] == [
+        ("start", {"incarnation": 1}), ("record", {"record": "Submitted", "job": 1}),
+        ("broker_ready", {"incarnation": 1})]
+    assert ending(ops)["drained"]
+
+
+def test_last_words_are_heard_of_one_who_died_with_a_word_of_ours_unread():
+    ours, theirs = socket.socketpair()
+    with ours:
+        channel = Channel(ours)
+        ours.sendall(b"go\n")
+        theirs.sendall(b"its last words\nand half a")
+        theirs.close()
+        assert channel.receive() == [b"its last words"] and not channel.ended
+        assert channel.receive() == [] and channel.ended
 
 
 def test_nothing_is_left_of_a_killed_lab(tmp_path):

@@ -5,9 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from dsjq_lab import scenario as scenario_module
 from dsjq_lab import yaml12
-from dsjq_lab.scenario import INVARIANTS, Scenario, ScenarioErrors, Timed, When, json_schema, load, plan
+from dsjq_lab.scenario import (
+    INVARIANTS,
+    After,
+    Scenario,
+    ScenarioErrors,
+    Timed,
+    When,
+    json_schema,
+    load,
+    plan,
+    varied,
+)
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "harness/dsjq_lab/scenario.schema.json"
 
 CHURN = """\
 scenario: 1
@@ -114,7 +127,7 @@ def test_a_zombie_acknowledges_with_every_default(tmp_path: Path) -> None:
             "{restart: broker, at: 1s}",
             Timed([1.0]),
             0.0,
-            "at 1 s: restart broker, down for 0 s  (strikes: 1)",
+            "at 1 s: restart broker, down for 0 s, killed if it takes more than 5 s  (strikes: 1)",
         ),
         ("{term: worker 3, every: 1s, until: 3s}", Timed([1.0, 2.0, 3.0]), None, "(strikes: 3)"),
         ("{pause: all workers, at: 0s, for: 100ms}", Timed([0.0]), 0.1, "pause all workers, for 0.1 s"),
@@ -158,12 +171,87 @@ def test_verbs_and_triggers(
         (HEAD.replace("scenario: 1", "scenario: 2"), (1, 11), "value", "should be 1"),
         (FAULT + "{kil: broker, at: 1s}", (7, 6), "unknown-key", "did you mean 'kill'?"),
         (FAULT + "{restart_after: 1s, kil: broker, at: 1s}", (7, 25), "unknown-key", "did you mean 'kill'?"),
-        (FAULT + "{at: 1s}", (7, 5), "missing", "a fault needs a verb: kill, term, pause, restart"),
+        (FAULT + "{at: 1s}", (7, 5), "missing", "a fault needs a verb: kill, term, restart, pause"),
         (FAULT + "kill", (7, 5), "missing", "a fault needs a verb"),
         (FAULT + "{kill: broker, att: 1s, at: 1s}", (7, 20), "unknown-key", "did you mean 'at'?"),
         (FAULT + "{kill: broker, pause: broker, at: 1s}", (7, 20), "unknown-key", "no 'pause' here"),
         (FAULT + "{kill: wroker 2, at: 1s}", (7, 12), "value", "did you mean 'worker N'?"),
-        (FAULT + "{pause: broker, at: 1s}", (7, 5), "missing", "'for' is missing"),
+        (FAULT + "{pause: broker, at: 1s}", (7, 6), "value", "a pause needs an end: 'for', or 'until'"),
+        (FAULT + "{throttle: broker, at: 1s, for: 1s}", (7, 5), "missing", "'to' is missing"),
+        (FAULT + "{throttle: broker, at: 1s, for: 1s, to: 0%}", (7, 45), "unit", "from 1% to 99%"),
+        (FAULT + "{throttle: broker, at: 1s, for: 1s, to: 20}", (7, 45), "unit", "from 1% to 99%"),
+        (FAULT + "{hang: producer 1, at: 1s, for: 1s}", (7, 12), "value", "only workers have a handler"),
+        (FAULT + "{hang: broker, at: 1s, for: 1s}", (7, 12), "value", "only workers have a handler"),
+        (FAULT + "{kick: broker, at: 1s}", (7, 12), "value", "is called 'dead jobs'"),
+        (FAULT + "{kick: dead jobs, at: 1s, for: 1s}", (7, 31), "unknown-key", "no 'for' here"),
+        (FAULT + "{kick: dead jobs, at: 1s, until: {acked: 2}}", (7, 31), "value", "it has no end"),
+        (FAULT + "{kill: broker, at: 1s, grace: 1s}", (7, 28), "unknown-key", "no 'grace' here"),
+        (FAULT + "{pause: broker, at: 1s, until: {}}", (7, 36), "value", "at least 1 item"),
+        (FAULT + "{pause: broker, at: 1s, until: {ackd: 1}}", (7, 37), "value", "did you mean 'acked'?"),
+        (FAULT + "{pause: broker, at: 1s, until: {an event: 1}}", (7, 37), "value", "should be"),
+        (FAULT + "{pause: broker, at: 1s, for: 1s, an event: 1}", (7, 38), "unknown-key", "no 'an event'"),
+        (FAULT + "{pause: broker, at: 1s, until: {acked: 0}}", (7, 44), "value", "'that job'"),
+        (FAULT + "{pause: broker, at: 1s, until: {acked: true}}", (7, 44), "value", "'that job'"),
+        (FAULT + "{pause: broker, at: 1s, until: {acked: this job}}", (7, 44), "value", "'that job'"),
+        (FAULT + "{pause: broker, at: 1s, until: 2}", (7, 36), "unit", "write the unit"),
+        (FAULT + "{pause: broker, at: 1s, until: {acked: that job}}", (7, 29), "value", "needs a 'when'"),
+        (
+            FAULT + "{pause: worker 1, when: {broker_ready: 1}, until: {acked: that job}}",
+            (7, 48),
+            "value",
+            "about no job",
+        ),
+        (FAULT + "{pause: broker, at: 1s, for: 1s, until: {acked: 2}}", (7, 38), "value", "not both"),
+        (FAULT + "{restart: broker, at: 1s, down_for: 1s, until: {acked: 2}}", (7, 45), "value", "not both"),
+        (
+            FAULT + "{pause: broker, every: 1s, until: {acked: 2}}",
+            (7, 32),
+            "value",
+            "time of the last strike",
+        ),
+        (FAULT + "{pause: broker, when: {before_effect: 1}, for: 1s}", (7, 21), "value", "an 'effect'"),
+        (FAULT + "{kill: that worker, when: {broker_ready: 1}}", (7, 6), "value", "the event of a broker"),
+        (FAULT + "{id: One, kill: broker, at: 1s}", (7, 10), "value", "match pattern"),
+        (FAULT + "{kill: broker, after: one}", (7, 20), "value", "no fault is called 'one'"),
+        (
+            FAULT + "{id: first, kill: worker 1, at: 1s}\n  - {kill: broker, after: frist}",
+            (8, 20),
+            "value",
+            "did you mean 'first'?",
+        ),
+        (
+            FAULT + "{id: a, kill: worker 1, after: b}\n  - {id: b, kill: broker, after: a}",
+            (7, 29),
+            "value",
+            "in a circle: a after b after a",
+        ),
+        (FAULT + "{id: a, kill: broker, after: a}", (7, 27), "value", "in a circle: a after a"),
+        (
+            FAULT + "{id: a, kill: worker 1, at: 1s}\n  - {id: a, kill: broker, at: 1s}",
+            (8, 6),
+            "value",
+            "called 'a' already",
+        ),
+        (
+            FAULT + "{id: a, kill: worker 1, at: 1s}\n  - {kill: broker, at: 1s, after: a}",
+            (8, 28),
+            "value",
+            "exactly one trigger",
+        ),
+        (HEAD.replace("count: 3", "max_runtime: 1s"), (5, 11), "value", "needs 'renew: true'"),
+        (HEAD.replace("count: 3", "effect: apend"), (5, 19), "value", "did you mean 'append'?"),
+        (
+            HEAD + "expect:\n  - {violated: [fifo], because: x, with: {broker: [a], brokr: [a]}}",
+            (7, 56),
+            "unknown-key",
+            "did you mean 'broker'?",
+        ),
+        (
+            HEAD + "expect:\n  - {violated: [fifo], because: x, with: {broker: []}}",
+            (7, 51),
+            "value",
+            "at least 1 item",
+        ),
         (FAULT + "{restart: worker 1, at: 1s}", (7, 15), "value", "kill with restart_after"),
         (FAULT + "{kill: broker, when: {deliverd: 1}}", (7, 27), "value", "did you mean 'delivered'?"),
         (FAULT + "{kill: broker, when: {acked: 0}}", (7, 34), "value", "greater than or equal to 1"),
@@ -285,16 +373,126 @@ def test_every_key_and_value_has_a_place() -> None:
     assert document.values["a", 0] == (2, 5)
 
 
+EVENTFUL = (
+    HEAD.replace("count: 3", "count: 3, effect: append, renew: true, max_runtime: 2s")
+    + """\
+faults:
+  - id: zombie
+    when: {before_effect: 1}
+    pause: that worker
+    until: {redelivered: that job}
+  - after: zombie
+    hang: random worker
+    for: 500ms
+  - throttle: broker
+    to: 20%
+    at: 1s
+    for: 2s
+  - when: {failed: 5}
+    kick: dead jobs
+  - when: {acked: 2}
+    restart: broker
+    until: {acked: 5}
+    grace: 1s
+  - when: {broker_ready: 2}
+    kill: worker 1
+    restart_after: 0s
+expect:
+  - violated: [effect_once]
+    because: At least once.
+  - with: {broker: [nats, core]}
+    may_violate: [no_stale_ack]
+    because: They accept it.
+    source: measured
+"""
+)
+
+
+def test_faults_begin_and_end_by_what_happens(tmp_path: Path) -> None:
+    story = accepted(tmp_path, EVENTFUL)
+    assert (story.workers.effect, story.workers.renew, story.workers.max_runtime_s) == ("append", True, 2.0)
+    zombie, hang, _, kick, restart, _ = story.faults
+    assert (zombie.trigger, zombie.end) == (When("before_effect", 1), When("redelivered", "that job"))
+    assert (hang.trigger, hang.end, kick.end, restart.end) == (After("zombie"), 0.5, None, When("acked", 5))
+    assert [expect.given and expect.given.broker for expect in story.expect] == [None, ["nats", "core"]]
+    assert plan(story) == [
+        "zombie: when effect 1 is about to be written, its work done: pause that worker, "
+        "until redelivery of that job is read  (exact)",
+        "after zombie has ended: hang random worker, for 0.5 s",
+        "at 1 s: throttle broker to 20% of its time, for 2 s  (strikes: 1)",
+        "when failure 5 is confirmed: kick dead jobs  (exact)",
+        "when ack 2 is confirmed: restart broker, down until ack 5 is confirmed, "
+        "killed if it takes more than 1 s  (exact)",
+        "when start 2 of the broker is over: kill worker 1, back after 0 s",
+    ]
+
+
+def test_a_change_counts_as_if_the_file_said_it(tmp_path: Path) -> None:
+    path = written(tmp_path, CHURN)
+    story = load(path, ["load.jobs=5", "broker.ack_timeout=3s", "faults.1.restart_after=1s", "focus=[]"])
+    assert (story.load.jobs, story.broker.ack_timeout_s, story.focus) == (5, 3.0, [])
+    assert story.faults[1].end == 1.0
+    assert load(written(tmp_path, HEAD), ["broker.max_attempts=2"]).broker.max_attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("load.jobz=5", "error[unknown-key]: there is no 'jobz' here; did you mean 'jobs'?"),
+        ("lod.jobs=5", "error[unknown-key]: there is no 'lod' here; did you mean 'load'?"),
+        ("load.jobs=five", "error[value]: should be a valid integer"),
+        ("load.jobs=", "error[value]: should be a valid integer"),
+        ("load.jobs", "error[set]: write path=value, e.g. load.jobs=5"),
+        ("load.jobs=[1", "error[yaml]"),
+        ("broker.ack_timeout=2", "error[unit]: write the unit, e.g. 250ms"),
+        ("broker={ack_timout: 2s}", "error[unknown-key]: there is no 'ack_timout' here"),
+        ("faults.7.for=2s", "error[set]: there is no '7' in 'faults'"),
+        ("title.size=2", "error[set]: there is no 'size' in 'title'"),
+        ("faults.1.kill=worker 9", "error[value]: there is no worker 9: the scenario has 3"),
+    ],
+)
+def test_a_bad_change_is_one_error_of_its_own(tmp_path: Path, change: str, says: str) -> None:
+    with pytest.raises(ScenarioErrors) as caught:
+        load(written(tmp_path, CHURN), ["seed=3", change])
+    (rendered,) = caught.value.rendered
+    assert rendered.startswith(f"--set {change}: {says}")
+
+
+def test_the_control_has_no_faults_and_expects_no_violation(tmp_path: Path) -> None:
+    control = varied(accepted(tmp_path, EVENTFUL), without_faults=True)
+    assert (control.faults, control.expect, control.name) == ([], [], "story")
+    assert control.workers.effect == "append"
+
+
+def test_a_slow_machine_gets_more_of_all_times(tmp_path: Path) -> None:
+    story = accepted(tmp_path, CHURN)
+    slow = varied(story, time_scale=2.0)
+    assert (slow.broker.ack_timeout_s, slow.workers.work_time_s, slow.finish_within_s) == (4.0, 0.1, 120.0)
+    assert (slow.load.rate_per_s, slow.load.jobs, slow.workers.fail_rate) == (25.0, 40, 0.05)
+    assert slow.faults[0].trigger == Timed([1.0, 1.8, 2.6, 3.4, 4.2, 5.0, 5.8])
+    assert (slow.faults[0].end, slow.faults[1].trigger) == (0.4, When("delivered", 12))
+    assert (slow.tolerance_s, story.tolerance_s, slow.name) == (2.0, 1.0, "story")
+
+
 def test_the_json_schema_speaks_the_keys_of_the_file() -> None:
     schema = json_schema()
     assert schema["required"] == ["scenario", "title", "story", "load"]
     assert schema["properties"]["finish_within"]["default"] == "20s"
-    assert {"kill", "at", "every", "from", "until", "when", "restart_after"} == set(
+    assert {"kill", "id", "at", "every", "from", "until", "when", "after", "restart_after"} == set(
         schema["$defs"]["Kill"]["properties"]
     )
     assert schema["properties"]["focus"]["items"]["enum"] == list(INVARIANTS)
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_the_models_make() -> None:
-    shipped = Path(scenario_module.__file__).with_name("scenario.schema.json")
-    assert json.loads(shipped.read_text()) == json_schema()
+    assert json.loads(SCHEMA.read_text()) == json_schema()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_story_is_told_and_asks_something_and_knows_its_schema(path: Path) -> None:
+    story = load(path)
+    assert story.story and story.ask and story.focus
+    assert path.read_text().startswith(f"# yaml-language-server: $schema=../{SCHEMA.relative_to(ROOT)}\n")
+    assert varied(story, without_faults=True, time_scale=2.0).finish_within_s == 2 * story.finish_within_s

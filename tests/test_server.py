@@ -14,6 +14,7 @@ from typing import Self
 
 import pytest
 
+from dsjq import messages as m
 from dsjq.broker import Broker
 from dsjq.server import Server
 
@@ -269,6 +270,59 @@ def test_a_signal_ends_the_process_with_its_connections_open(signum: int) -> Non
         assert idle.read() == ""
 
 
+def test_a_drain_waits_for_what_is_in_flight() -> None:
+    with serving_process("--grace", "1h") as (process, address), Wire(address) as worker, \
+            Wire(address) as idle, Wire(address) as waiter, Wire(address) as producer:
+        producer.send("SUBMIT in hand\nSUBMIT waits\n")
+        assert (producer.read(), producer.read()) == ("JOB_ID 1", "JOB_ID 2")
+        assert worker.ask("REQUEST") == "JOB 1 in hand"
+        process.send_signal(signal.SIGTERM)
+        until(lambda: producer.ask("SUBMIT too late").startswith("ERROR DRAINING "))
+        assert idle.ask("REQUEST") == "EMPTY"
+        waiter.send("RESERVE wait=3600\n")
+        assert "PENDING" in producer.ask("STATUS 2")
+        assert worker.ask("TOUCH 1") == "OK"
+        assert worker.ask("ACK 1") == "OK"
+        assert process.wait(DEADLINE_S) == 0
+        assert (waiter.read(), waiter.read()) == ("EMPTY", "")
+
+
+def test_a_drain_takes_back_what_took_too_long_and_it_costs_no_attempt(tmp_path: Path) -> None:
+    options = ["--grace", "50ms", "--max-attempts", "2", "--data", str(tmp_path)]
+    with serving_process(*options) as (process, address), Wire(address) as worker:
+        worker.ask("SUBMIT slow")
+        assert worker.ask("RESERVE").startswith("RESERVED id=1 token=1.1 attempt=1 ")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+        assert worker.read() == ""
+    with serving_process(*options) as (_, address), Wire(address) as worker:
+        assert worker.ask("RESERVE").startswith("RESERVED id=1 token=2.2 attempt=2 ")
+        assert worker.ask("FAIL 1") == "OK"
+        assert '"state": "PENDING", "attempts": 2' in worker.ask("STATUS 1")
+
+
+def test_whoever_waits_during_a_drain_waits_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With work left behind that nobody may have, each waiter would wake the next for ever."""
+    with serving() as server, Wire(server.address) as worker, contextlib.ExitStack() as stack:
+        worker.send("SUBMIT a\nREQUEST\n")
+        assert (worker.read(), worker.read()) == ("JOB_ID 1", "JOB 1 a")
+        waiters = [stack.enter_context(Wire(server.address)) for _ in range(3)]
+        for waiter in waiters:
+            waiter.send("RESERVE wait=60\n")
+        until(waiting(server, 3))
+        turns = list[m.Command]()
+        decide = server.broker._decide
+        monkeypatch.setattr(server.broker, "_decide", lambda command, *rest: (
+            turns.append(command), decide(command, *rest))[1])
+        drain = threading.Thread(target=server.broker.drain, args=(DEADLINE_S,))
+        drain.start()
+        until(lambda: server.broker.draining)
+        assert worker.ask("FAIL 1") == "OK"  # it is PENDING again, and nobody may have it
+        drain.join(DEADLINE_S)
+        assert worker.ask("PING") == "PONG"
+        assert len(turns) <= 4
+
+
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -277,6 +331,16 @@ def test_a_port_in_use_is_named() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(f"dsjq: cannot listen on 127.0.0.1:{port}: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_client_that_reads_no_reply_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsjq.server.LAST_REPLY_S", 0.05)
+    with serving() as server, Wire(server.address) as deaf:
+        deaf.ask("SUBMIT " + "x" * 60_000)
+        deaf.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # until nobody takes any more
+            while True:
+                deaf.socket.send(b"STATUS 1\n" * 1000)
 
 
 def test_connections_that_come_while_it_stops_do_no_harm() -> None:

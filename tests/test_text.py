@@ -73,12 +73,16 @@ tokens = st.none() | st.from_regex(r"[0-9]{1,9}\.[0-9]{1,9}", fullmatch=True)
 texts = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))
 payloads = texts.map(str.encode)
 names = st.text(string.ascii_letters + string.digits + "-=.", min_size=1, max_size=64)
-states = st.none() | st.sampled_from(["PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
+states = st.none() | st.sampled_from(["DELAYED", "PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
+
+keys = st.text(st.characters(exclude_characters="\r\n ", exclude_categories=["Cs"]), max_size=64)
 
 commands = st.one_of(
-    st.builds(m.Submit, payloads),
+    payloads.map(m.Submit),
+    st.builds(m.Submit, payloads, st.floats(0, 1e6), st.integers(-9, 9), st.floats(0, 86400),
+              st.none() | st.integers(0, 1000), keys),
     st.builds(m.Reserve, st.floats(0, 3600), st.just(False)), st.just(m.Reserve(short=True)),
-    *[st.builds(kind, ids, tokens) for kind in (m.Ack, m.Fail, m.Touch)],
+    *[st.builds(kind, ids, tokens) for kind in (m.Ack, m.Fail, m.Touch, m.Release)],
     st.builds(m.Kick, ids), st.builds(m.Status, ids),
     st.builds(m.Jobs, states, ids, st.integers(0, 1000)),
     st.builds(m.Hello, names),
@@ -92,7 +96,7 @@ replies = st.one_of(
               st.just(False)),
     st.builds(m.Reserved, ids, payloads, st.just(""), st.just(0), st.just(0.0), st.just(True)),
     st.builds(m.Report, st.sampled_from(["STATUS", "STATS", "JOBS"]), reports),
-    st.builds(m.Error, st.just("STALE"), texts),
+    st.builds(m.Error, st.just("STALE"), texts, st.just(0)),  # which job it is about stays in the broker
 )
 
 
@@ -115,6 +119,8 @@ def test_a_reply_survives_the_wire(reply: m.Reply) -> None:
 @pytest.mark.parametrize("payload", [b"", b" ", b"  a  b ", "žluťoučký 🐎".encode(), b"-- x=1 -- ", b"\0"])
 def test_a_payload_is_kept_to_the_byte(payload: bytes) -> None:
     assert decode_command(b"SUBMIT " + payload) == m.Submit(payload)
+    assert decode_command(b"PUT priority=1 -- " + payload) == m.Submit(payload, priority=1)
+    assert decode_command(encode_command(m.Submit(payload, key="--"))[:-1]) == m.Submit(payload, key="--")
     for short in (False, True):
         reply = decode_reply(encode_reply(m.Reserved(1, payload, "1.1", 1, 30.0, short)).removesuffix(b"\n"))
         assert isinstance(reply, m.Reserved) and reply.payload == payload
@@ -124,12 +130,24 @@ def test_submit_alone_is_an_empty_payload() -> None:
     assert decode_command(b"SUBMIT") == decode_command(b"SUBMIT ") == m.Submit(b"")
 
 
+def test_submit_and_request_are_the_short_forms() -> None:
+    assert decode_command(b"PUT -- x") == decode_command(b"SUBMIT x")
+    assert decode_command(b"PUT delay=0 priority=0 lease=0 key= -- x") == decode_command(b"SUBMIT x")
+    assert encode_command(m.Submit(b"x")) == b"SUBMIT x\n"
+    assert encode_command(m.Submit(b"x", 2.0, retries=0)) == b"PUT delay=2.0 retries=0 -- x\n"
+
+
 @pytest.mark.parametrize("command", [
-    m.Submit(b"a\nb"), m.Submit(b"a\r"), m.Hello("me\nQUIT"), m.Ack(1, "1.1\nQUIT"),
+    m.Submit(b"a\nb"), m.Submit(b"a\r"), m.Hello("me\nQUIT"), m.Ack(1, "1.1\nQUIT"), m.Submit(b"", key="k\n"),
 ])
 def test_nothing_smuggles_in_a_second_line(command: m.Command) -> None:
     with pytest.raises(ValueError, match="binary protocol"):
         encode_command(command)
+
+
+def test_nothing_smuggles_in_another_payload() -> None:
+    with pytest.raises(ValueError, match="no spaces"):
+        encode_command(m.Submit(b"right", key="k -- wrong"))
 
 
 # ---- Refusals
@@ -156,6 +174,20 @@ def test_unknown_commands(line: bytes) -> None:
     (b"ACK  1", "an id is a number"),
     (b"FAIL 1 1.1 please", "takes an id"),
     (b"TOUCH", "an id is a number"),
+    (b"RELEASE", "an id is a number"),
+    (b"PUT", " -- "),
+    (b"PUT x", " -- "),
+    (b"PUT --", " -- "),
+    (b"PUT key=a --x", " -- "),
+    (b"PUT key=a b -- x", "delay= priority= lease= retries= key="),
+    (b"PUT -- a\rb", "CR"),
+    (b"PUT delay=-1 -- x", "0 to "),
+    (b"PUT delay=nan -- x", "0 to "),
+    (b"PUT lease=86401 -- x", "0 to 86400"),
+    (b"PUT priority=10 -- x", "-9 to 9"),
+    (b"PUT priority=1.5 -- x", "int"),
+    (b"PUT priority=high -- x", "int"),
+    (b"PUT retries=-1 -- x", "0 to 1000"),
     (b"RESERVE 5", "wait="),
     (b"RESERVE wait", "wait="),
     (b"RESERVE wait=", "float"),

@@ -5,6 +5,7 @@
 import sys
 import threading
 import time
+from typing import Any
 
 from dsjq import cli
 from dsjq.broker import Broker, Session
@@ -14,8 +15,8 @@ WRITE_S = 0.02  # the ledger is on a slow disk
 
 
 class Patient(Broker):
-    def __init__(self, ack_timeout_s: float, max_attempts: int) -> None:
-        super().__init__(ack_timeout_s, max_attempts)
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
         self.ledger_lock = threading.Lock()
         self.ledger: dict[int, int] = {}
 

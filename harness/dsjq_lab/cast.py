@@ -1,10 +1,12 @@
 """Who takes part in an experiment, and what the conductor knows of each."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dsjq_lab.history import Op
-from dsjq_lab.scenario import Fault, Scenario, When
+from dsjq_lab.scenario import Deed, Scenario, When
+
+WHEN_STRUCK = {"pause": "paused", "hang": "stuck", "throttle": "slowed"}  # the state that a fault leads to
 
 
 @dataclass(eq=False)
@@ -28,11 +30,16 @@ class Member:
         return self.name.split(" ")[0]
 
     @property
+    def free(self) -> bool:
+        """To be struck."""
+        return self.alive and self.strike is None
+
+    @property
     def state(self) -> str:
         if not self.alive:
             return "ended"
-        if self.strike is not None and self.strike.fault.verb == "pause":
-            return "paused"
+        if self.strike is not None and self.strike.phase == "struck":
+            return WHEN_STRUCK[self.strike.fault.verb]
         return "busy" if self.job else "idle"
 
     @property
@@ -47,10 +54,7 @@ class Member:
         if op.f == "submit":
             job = op.value["job"]
             self.job = job if op.type == "invoke" else None
-            if op.type == "invoke":
-                self.left.pop(job, None)
-            elif op.type == "fail" and str(op.error).startswith("UNREACHABLE"):
-                self.left = {job: None, **self.left}
+            self.left.pop(job, None)
         elif op.f == "reserve" and op.type != "invoke":
             self.job = op.value["job"] if "id" in op.value else None
             if op.value.get("empty"):
@@ -67,24 +71,36 @@ class Strike:
     """One fault on one victim, from the moment it is announced until it is healed."""
 
     number: int
-    fault: Fault
+    fault: Deed
     victim: Member
     exact: bool
+    job: str  # "that job": the one whose event called for it
+    phase: Literal["begun", "struck", "healing", "over"] = "begun"
+    due: bool = False  # the event that ends it has come
 
 
-def cast(scenario: Scenario) -> list[Member]:
+def cast(scenario: Scenario, *, audited: bool) -> list[Member]:
     """Everybody who takes part, in the order of their start."""
-    triggers = [fault.trigger for fault in scenario.faults]
+    events = {moment.event for fault in scenario.faults for moment in (fault.trigger, fault.end)
+              if isinstance(moment, When)}  # fmt: skip
+    gates = {"delivered" if event == "redelivered" else event for event in events} - {"broker_ready"}
     common = {
         "seed": scenario.seed,
         "ack_timeout_s": scenario.broker.ack_timeout_s,
-        "gates": sorted({trigger.event for trigger in triggers if isinstance(trigger, When)}),
+        "gates": sorted(gates),
     }
-    work = {"work_time_s": scenario.workers.work_time_s, "fail_rate": scenario.workers.fail_rate}
-    load = scenario.load
+    load, workers = scenario.load, scenario.workers
+    work = {
+        "work_time_s": workers.work_time_s,
+        "fail_rate": workers.fail_rate,
+        "effect": workers.effect is not None,
+        "renew": workers.renew,
+        "max_runtime_s": workers.max_runtime_s,
+    }
     pace = {"gap_s": load.producers / load.rate_per_s if load.rate_per_s else 0}
-    members = [Member("broker", {}), Member("auditor", common)]
-    members += [Member(f"worker {number}", common | work) for number in range(1, scenario.workers.count + 1)]
+    members = [Member("broker", {})]
+    members += [Member("auditor", common)] if audited else []
+    members += [Member(f"worker {number}", common | work) for number in range(1, workers.count + 1)]
     for number in range(1, load.producers + 1):
         share = [f"j{job}" for job in range(number, load.jobs + 1, load.producers)]
         members.append(Member(f"producer {number}", common | pace, left=dict.fromkeys(share)))

@@ -6,17 +6,23 @@ A command imports what it needs when it is called, so that --help does not wait 
 import argparse
 import json
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TextIO
 
 from dsjq_lab import __version__, library
-from dsjq_lab.errors import LabError
-from dsjq_lab.history import HistoryError, read_history
+from dsjq_lab.errors import LabError, UsageError
+from dsjq_lab.history import Header, HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
 
+BROKER_CMD = (
+    "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "
+    "also {host} {data} {ack_timeout} {max_attempts}"
+)
 AS_EXPECTED, USAGE, LAB_FAILED, INTERRUPTED = 0, 2, 3, 130  # results.py has the codes of a judged run
 
 EXIT_CODES = """\
@@ -34,12 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         return complain(f"no such command: {words[0]}{did_you_mean(words[0], COMMANDS)}", USAGE)
     args = parser().parse_args(words)
+    args.words = words
     try:
         return COMMANDS[args.command](args)
-    except NotFound as missing:
-        return complain(str(missing), USAGE)
+    except UsageError as mistake:
+        return complain(str(mistake), USAGE)
     except (LabError, HistoryError) as failure:
-        return complain(f"the lab or its environment failed, so there is no verdict: {failure}", LAB_FAILED)
+        return complain(f"no verdict: {failure}", LAB_FAILED)
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -55,6 +62,20 @@ def say(text: str, file: TextIO | None = None) -> None:
 def complain(message: str, exit_code: int) -> int:
     say(f"dsjq-lab: {message}", sys.stderr)
     return exit_code
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("should be 1 or more")
+    return number
+
+
+def scale(text: str) -> float:
+    factor = float(text)
+    if not 0 < factor < inf:
+        raise argparse.ArgumentTypeError("should be more than 0")
+    return factor
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +96,14 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", "Play a scenario on real processes, and judge it.")
     run.add_argument("what", metavar="FILE|RUN", help="a scenario, or a stored run to play once more")
     run.add_argument("--seed", type=int, metavar="N", help="instead of the scenario's")
-    run.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker = run.add_mutually_exclusive_group()
+    broker.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker.add_argument("--broker-cmd", metavar="COMMAND", help=BROKER_CMD)
+    run.add_argument("--repeat", type=at_least_one, default=1, metavar="N", help="with seed, seed+1, …")
+    run.add_argument("--jobs", type=at_least_one, default=1, metavar="J", help="J of them at a time")
+    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
+    run.add_argument("--without-faults", action="store_true", help="as a control: nothing may be violated")
+    run.add_argument("--time-scale", type=scale, default=1.0, metavar="X", help="all times X times as long")
     run.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
     run.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
@@ -88,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("files", metavar="FILE", nargs="*", default=[])
     what.add_argument("--schema", action="store_true", help="print the JSON Schema of the format")
 
+    explain = command("explain", "What an invariant, a fault, an event, a word or an error code means.")
+    explain.add_argument("name", nargs="?", help="without it: all names")
+
     list_ = command("list", "What there is to play, to break and to look at.")
     list_.add_argument("kind", nargs="?", choices=sorted(SHELVES), help="only these")
     return lab
@@ -97,36 +128,53 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dsjq_lab import progress, runs
-    from dsjq_lab.brokers import Dsjq
-    from dsjq_lab.scenario import ScenarioErrors
+    from dsjq_lab import brokers, progress, runs, scenario
+    from dsjq_lab.variation import Variation
 
-    scenario, seed, broker_file = what_to_play(args.what)
-    if args.broker:
-        broker_file = library.find("zoo", args.broker)
-    seed = seed if args.seed is None else args.seed
+    path, header = what_to_play(args.what)
+    variation = Variation(tuple(args.set), args.without_faults, args.time_scale)
+    if header is not None:
+        variation = Variation.of(header).then(variation)
     try:
-        with progress.shown(args.plain) as on_progress:
-            folder = runs.play(scenario, seed=seed, broker=Dsjq(broker_file), on_progress=on_progress)
-    except ScenarioErrors as errors:
+        if args.broker or args.broker_cmd or header is None:
+            broker = brokers.under_study(args.broker, args.broker_cmd)
+        else:
+            broker = brokers.of_run(header)
+        seed = header.seed if args.seed is None and header else args.seed
+        if args.repeat > 1:
+            return repeat(args, variation.load(path).seed if seed is None else seed)
+        with progress.shown(args.plain, unseen=args.json) as on_progress:
+            folder = runs.play(path, seed=seed, broker=broker, variation=variation, on_progress=on_progress)
+    except scenario.ScenarioErrors as errors:
         return complain(f"nothing was run\n{errors}", USAGE)
     return report(folder, args)
 
 
-def what_to_play(text: str) -> tuple[Path, int | None, Path | None]:
-    """A scenario; or that of a stored run, with the seed and the broker that it had."""
+def what_to_play(text: str) -> tuple[Path, Header | None]:
+    """A scenario; or that of a stored run, and how it was played."""
     from dsjq_lab import runs
 
     try:
-        return library.find("scenarios", text), None, None
+        return library.find("scenarios", text), None
     except NotFound as no_scenario:
         try:
             folder = runs.find(text)
         except NotFound:
             raise no_scenario from None
-    header = read_history(folder / "history.jsonl").header
-    broker = None if header.broker == "dsjq" else library.find("zoo", header.broker)
-    return folder / "scenario.yaml", header.seed, broker
+    return folder / "scenario.yaml", read_history(folder / "history.jsonl").header
+
+
+def repeat(args: argparse.Namespace, first_seed: int) -> int:
+    """Tells each run as it ends, then all of them together."""
+    from dsjq_lab.repeat import Series, played
+
+    series = Series([])
+    for run in played(args.words, range(first_seed, first_seed + args.repeat), args.jobs):
+        series.runs.append(run)
+        if not args.json:
+            say(run.line())
+    say(json.dumps(series.as_json(), indent=2) if args.json else "\n".join(["", *series.table()]))
+    return series.exit_code
 
 
 def judge(args: argparse.Namespace) -> int:
@@ -174,6 +222,37 @@ def validate(args: argparse.Namespace) -> int:
     return AS_EXPECTED if all(file["valid"] for file in checked) else USAGE
 
 
+def explain(args: argparse.Namespace) -> int:
+    from dsjq_lab import handbook
+
+    entries = handbook.explained(args.name) if args.name else handbook.entries()
+    if args.json:
+        print(json.dumps([entry._asdict() for entry in entries], indent=2))
+    elif args.name:
+        rules = invariants()
+        for entry in entries:
+            say(f"{entry.name} ({entry.kind})")
+            if entry.name in rules:
+                say(folded(f"Rule: {rules[entry.name]}"))
+            say(folded(entry.text))
+            say(f"  {entry.page}")
+    else:
+        for kind in dict.fromkeys(entry.kind for entry in entries):
+            say(kind)
+            say(folded(", ".join(entry.name for entry in entries if entry.kind == kind)))
+    return AS_EXPECTED
+
+
+def folded(text: str) -> str:
+    """Its paragraphs, indented, in lines that are easy to read."""
+    indent = " " * 2
+    paragraphs = (
+        textwrap.fill(" ".join(paragraph.split()), 90, initial_indent=indent, subsequent_indent=indent)
+        for paragraph in text.split("\n\n")
+    )
+    return "\n".join(paragraphs)
+
+
 def list_(args: argparse.Namespace) -> int:
     found = {kind: SHELVES[kind]() for kind in SHELVES if args.kind in (None, kind)}
     if args.json:
@@ -189,6 +268,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "judge": judge,
     "validate": validate,
+    "explain": explain,
     "list": list_,
 }
 

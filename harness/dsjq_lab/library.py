@@ -3,15 +3,18 @@
 `worker_churn`, `worker_churn.yaml` and `scenarios/worker_churn.yaml` name one scenario, and `p03`,
 `zoo/p03` and `zoo/p03.py` one patient of the zoo. A path that exists always wins.
 """
+
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+
+from dsjq_lab.errors import UsageError
 
 SUFFIX = {"scenarios": ".yaml", "zoo": ".py"}
 PACKAGE = Path(__file__).resolve().parent
 
 
-class NotFound(Exception):
+class NotFound(UsageError):
     """Nothing goes by that name; the message says what comes near."""
 
 

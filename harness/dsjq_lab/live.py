@@ -18,18 +18,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import workload
+from dsjq_lab import trace, workload
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
-from dsjq_lab.processes import Process, Processes, wait_until
+from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.world import Event, Exit, Gate, Signal
+from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
+TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
 SIGNALS: dict[Signal, int] = {
     "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
 }  # fmt: skip
@@ -54,9 +55,16 @@ class LiveWorld:
         self.place = Place(
             "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
         )
+        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
+        self.trace = folder.resolve() / "logs" / "broker.trace"
+        self.ready_by_s: float | None = None  # until when a broker that was started must listen
         self.selector.register(self.processes, selectors.EVENT_READ, self.hear_exits)
         self.canary = Canary()
+
+    @property
+    def core(self) -> bool:
+        return self.broker.core
 
     @property
     def lateness_ns(self) -> int:
@@ -68,13 +76,14 @@ class LiveWorld:
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         port = self.place.port
         if name == "broker":
-            argv, env = self.broker.command(self.place), self.broker.environment(self.place)
+            argv = self.broker.command(self.place)
+            env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
             self.running[name] = self.processes.spawn(name, argv, env=env)
-            self.processes.wait_ready(self.running[name], port, READY_TIMEOUT_S)
+            self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
         ours, theirs = socket.socketpair()
-        told = json.dumps({**config, "port": port})
+        told = json.dumps({**config, "port": port, "core": self.core})
         argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=theirs)
         channel = self.channels[name] = Channel(ours)
@@ -96,13 +105,7 @@ class LiveWorld:
             case "term":
                 return True
 
-    def go(self, name: str) -> None:
-        self.say(name, "go")
-
-    def stop(self, name: str) -> None:
-        self.say(name, "stop")
-
-    def say(self, name: str, word: str) -> None:
+    def tell(self, name: str, word: str) -> None:
         if channel := self.channels.get(name):  # else it has ended, and that event is still in the queue
             with suppress(ConnectionError):
                 channel.socket.sendall(word.encode() + b"\n")
@@ -110,16 +113,39 @@ class LiveWorld:
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
-            ready = self.selector.select(max(0.0, left_s))
+            ready = self.selector.select(max(0.0, left_s if self.ready_by_s is None else POLL_INTERVAL_S))
             for key, _ in ready:
                 key.data()
-            if not ready and left_s <= 0:
+            self.look_for_broker()
+            if not ready and not self.events and left_s <= 0:
                 return None
         return self.events.popleft()
 
-    def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
-        fields = {"time_ns": time.monotonic_ns(), "process": process, "type": "info", "f": f}
-        return self.write({**fields, "value": value, "error": None})
+    def look_for_broker(self) -> None:
+        """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
+        broker = self.running["broker"]
+        if self.ready_by_s is None:
+            return
+        problem = None
+        if not self.processes.listens(broker, self.place.port):
+            if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
+                return
+            problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)
+        self.ready_by_s = None
+        self.events.append(Ready("broker", problem))
+
+    def record(
+        self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
+    ) -> Op:
+        moment = {"time_ns": time.monotonic_ns(), "process": process, "type": type, "f": f}
+        return self.write({**moment, "value": value, "error": error})
+
+    def resources(self, name: str) -> dict[str, int]:
+        return self.processes.resources(self.running[name])
+
+    def collect(self) -> None:
+        for op in trace.read(self.trace):
+            self.write(op)
 
     def write(self, fields: Mapping[str, Any]) -> Op:
         op = Op(self.ops_written, **fields)
@@ -135,6 +161,8 @@ class LiveWorld:
             message = json.loads(line)
             if "gate" in message:
                 self.events.append(Gate(name, message["gate"], message["job"]))
+            elif "effect" in message:
+                self.events.append(Effect(name, message["effect"]))
             else:
                 self.events.append(self.write(message))
         if channel.ended:
@@ -149,6 +177,8 @@ class LiveWorld:
                 channel.socket.close()
             if process.exit_status is None:
                 raise LabError(f"{process.name} has ended, but how?")
+            if process.name == "broker":
+                self.look_for_broker()  # that it never listened says more than that it ended
             self.events.append(Exit(process.name, process.exit_status))
 
     def close(self) -> None:
@@ -177,7 +207,10 @@ class Channel:
 
     def receive(self) -> list[bytes]:
         """Blocks until there is something. A line that its writer did not live to finish is dropped."""
-        data = self.socket.recv(1 << 16)
+        try:
+            data = self.socket.recv(1 << 16)
+        except ConnectionResetError:  # it died with a word of ours unread; what it said came before this
+            data = b""
         self.ended = not data
         *lines, self.rest = (self.rest + data).split(b"\n")
         return lines

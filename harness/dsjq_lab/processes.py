@@ -11,13 +11,15 @@ Nothing here sleeps for long enough; all waiting is on a condition with a deadli
 
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -26,10 +28,12 @@ import psutil
 
 from dsjq_lab import warden
 from dsjq_lab.errors import LabError
+from dsjq_lab.ports import can_bind
 
 POLL_INTERVAL_S = 0.002
 CLOSE_TIMEOUT_S = 5
-LOG_LINES_SHOWN = 5
+LOG_LINES_SHOWN, LOG_BYTES_SHOWN = 5, 2000
+LOCAL = {"127.0.0.1", "0.0.0.0", "::"}  # where a server must listen for its clients to reach it
 
 
 @dataclass(eq=False)
@@ -45,20 +49,18 @@ class Process:
 
     def last_words(self) -> str:
         with self.log.open("rb") as log:
-            log.seek(self.log_start)
+            size = log.seek(0, os.SEEK_END)
+            start = self.log_start if self.log_start <= size else 0  # the warden has cut it short
+            log.seek(max(start, size - LOG_BYTES_SHOWN))
             lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
         return "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"
 
 
 class NotReady(LabError):
-    """A server does not listen: it crashed, or it runs and did not get there in time."""
+    """A server does not listen: it ended, or it runs and did not get there in time."""
 
-    def __init__(self, process: Process, port: int, timeout_s: float) -> None:
+    def __init__(self, process: Process, what: str) -> None:
         self.crashed = process.exit_status is not None
-        if self.crashed:
-            what = f"crashed before it listened on port {port}: {describe(process.exit_status)}"
-        else:
-            what = f"runs, but did not listen on port {port} within {timeout_s:g} s"
         super().__init__(f"{process.name} {what}\n  the end of {process.log}:\n{process.last_words()}")
 
 
@@ -171,16 +173,55 @@ class Processes:
         return wait_until(lambda: self.has_ended(process), timeout_s)
 
     def listens(self, process: Process, port: int) -> bool:
-        """Whether it or a descendant of it listens on the TCP port; a stranger there does not count."""
+        """Whether it or a descendant of it listens where clients on this machine can reach it.
+
+        A stranger on the same port does not count.
+        """
         if self.has_ended(process):
             return False
-        return any(port in listening_ports(member) for member in family(process.pid))
+        return any((host, port) in listeners(process.pid) for host in LOCAL)
 
     def wait_ready(self, process: Process, port: int, timeout_s: float) -> None:
         """Returns once it listens; raises NotReady as soon as it has ended, or when the time is over."""
         in_time = wait_until(lambda: self.has_ended(process) or self.listens(process, port), timeout_s)
         if not in_time or self.has_ended(process):
-            raise NotReady(process, port, timeout_s)
+            raise self.not_ready(process, port, timeout_s)
+
+    def not_ready(self, process: Process, port: int, timeout_s: float) -> NotReady:
+        """Why it does not listen."""
+        if self.has_ended(process):
+            return NotReady(process, self._why_it_ended(process, port))
+        elsewhere = ", ".join(f"{host}:{other}" for host, other in sorted(listeners(process.pid)))
+        instead = f"; it listens on {elsewhere} instead" if elsewhere else ""
+        return NotReady(process, f"runs, but did not listen on port {port} within {timeout_s:g} s{instead}")
+
+    def _why_it_ended(self, process: Process, port: int) -> str:
+        """What is known of a server that never listened, with the two mistakes that look like a mystery."""
+        left_behind = {member.pid for member in family(self._warden.pid)[1:]}
+        for running in self._running.values():
+            left_behind -= {member.pid for member in family(running.pid)}
+        if process.exit_status == 0 and left_behind:
+            return (
+                "went into the background. The lab can only watch and kill what stays its child: "
+                "a broker must run in the foreground, not fork away"
+            )
+        what = f"crashed before it listened on port {port}: {describe(process.exit_status)}"
+        if kept_by_the_past(port):
+            what += (
+                "\n  The port is free, but the kernel remembers connections of a former life for a minute "
+                "(TIME_WAIT).\n  A server that is to come back at once must set SO_REUSEADDR before it binds"
+            )
+        return what
+
+    def resources(self, process: Process) -> dict[str, int]:
+        """What it and its descendants use; empty if it has ended."""
+        used = Counter[str]()
+        for member in [] if self.has_ended(process) else family(process.pid):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), member.oneshot():
+                used["threads"] += member.num_threads()
+                used["descriptors"] += member.num_fds()
+                used["resident_bytes"] += member.memory_info().rss
+        return dict(used)
 
     def close(self) -> None:
         """Ends all children and their descendants, and returns when they are gone."""
@@ -224,11 +265,22 @@ def family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def listening_ports(process: psutil.Process) -> set[int]:
-    """TCP ports; none if the process vanished meanwhile, or is not ours to look into."""
-    newer = hasattr(process, "net_connections")  # since psutil 6
-    connections = process.net_connections if newer else process.connections
-    try:
-        return {c.laddr.port for c in connections("tcp") if c.status == psutil.CONN_LISTEN}
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return set()
+def kept_by_the_past(port: int) -> bool:
+    """Whether the port cannot be bound, though nobody listens there: connections that have ended linger."""
+    with suppress(psutil.AccessDenied):  # other systems show the connections of others to root alone
+        tcp = psutil.net_connections("tcp")
+        listening = {c.laddr.port for c in tcp if c.laddr and c.status == psutil.CONN_LISTEN}
+        return port not in listening and not can_bind(port)
+    return False
+
+
+def listeners(pid: int) -> set[tuple[str, int]]:
+    """Where the process and its descendants listen, as far as they are ours to look into."""
+    found: set[tuple[str, int]] = set()
+    for process in family(pid):
+        newer = hasattr(process, "net_connections")  # since psutil 6
+        connections = process.net_connections if newer else process.connections
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            tcp = connections("tcp")
+            found |= {(c.laddr.ip, c.laddr.port) for c in tcp if c.status == psutil.CONN_LISTEN}
+    return found

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from dsjq_lab.conductor import Snapshot
 
 INTERVAL_S = 1.0  # of the plain lines; a strike is told at once
-COLOURS = {"busy": "green", "paused": "yellow", "ended": "red"}
+COLOURS = {"busy": "green", "paused": "yellow", "stuck": "yellow", "slowed": "yellow", "ended": "red"}
 
 
 @contextmanager
-def shown(plain: bool) -> Iterator[Callable[["Snapshot"], None]]:
+def shown(plain: bool, *, unseen: bool = False) -> Iterator[Callable[["Snapshot"], None]]:
     """What to call with each snapshot, in order to show it."""
+    if unseen:
+        yield lambda snapshot: None
+        return
     if plain or not sys.stderr.isatty():
         yield Plain().show
         return

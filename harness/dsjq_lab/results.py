@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsjq_lab.checkers import judge
-from dsjq_lab.history import read_history
+from dsjq_lab.history import Header, read_history
 from dsjq_lab.model import Model
 from dsjq_lab.vacuity import unproven
+from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict
 
 if TYPE_CHECKING:
@@ -60,9 +61,13 @@ class Result(NamedTuple):
         return [ruling for ruling in self.rulings if ruling.standing in standings]
 
     def as_json(self) -> dict[str, Any]:
-        end = self.model.end
+        header, end = self.model.header, self.model.end
         return {
             "format": FORMAT,
+            "scenario": header.scenario,
+            "broker": header.broker,
+            "seed": header.seed,
+            "options": header.options,
             "outcome": self.outcome,
             "exit_code": self.exit_code,
             "unproven": self.unproven,
@@ -78,13 +83,22 @@ class Result(NamedTuple):
 
 def judged(run: Path) -> Result:
     """Judges the history in a run folder, and keeps the results beside it."""
-    from dsjq_lab import scenario
-
-    played = scenario.load(run / "scenario.yaml")
     model = Model(read_history(run / "history.jsonl"))
-    result = Result(played, model, rule(judge(model), played.expect), unproven(model))
+    played = Variation.of(model.header).load(run / "scenario.yaml")
+    rulings = rule(judge(model), deviations(played.expect, model.header))
+    result = Result(played, model, rulings, unproven(model))
     (run / "results.json").write_text(json.dumps(result.as_json(), indent=2) + "\n")
     return result
+
+
+def deviations(expect: "Sequence[Expectation]", header: Header) -> "list[Expectation]":
+    """Those that speak of this broker: by its name, else of its kind, else of all."""
+    kind = {"core"} if header.options.get("core") else set()
+    called = [{header.broker, Path(header.broker).stem}, kind]
+    for names in called:
+        if fitting := [d for d in expect if d.given and names.intersection(d.given.broker)]:
+            return fitting
+    return [deviation for deviation in expect if not deviation.given]
 
 
 def rule(verdicts: Sequence[Verdict], expect: "Sequence[Expectation]") -> list[Ruling]:

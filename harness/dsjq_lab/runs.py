@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dsjq_lab import __version__, scenario
+from dsjq_lab import __version__
 from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.conductor import Snapshot, conduct
 from dsjq_lab.history import FORMAT, Header
 from dsjq_lab.library import NotFound
 from dsjq_lab.live import LiveWorld
+from dsjq_lab.variation import AS_WRITTEN, Variation
 
 KEPT = 20  # runs of one scenario
+TOLERANCE_S = 1  # how late any broker may end a lease, or give a job back: docs/protocol.md
 
 
 def play(
@@ -27,11 +29,12 @@ def play(
     *,
     seed: int | None = None,
     broker: Broker | None = None,
+    variation: Variation = AS_WRITTEN,
     on_progress: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> Path:
     """Plays a scenario on real processes; the folder of the run. Raises ScenarioErrors or LabError."""
     broker = broker or Dsjq()
-    played = scenario.load(scenario_path)
+    played = variation.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
     again = scenario_path.name == "scenario.yaml"  # a stored run, played once more
@@ -50,6 +53,8 @@ def play(
         ack_timeout_ns=round(played.broker.ack_timeout_s * 1e9),
         max_attempts=played.broker.max_attempts if broker.limits_attempts else None,
         finish_within_ns=round(played.finish_within_s * 1e9),
+        tolerance_ns=round(TOLERANCE_S * variation.time_scale * 1e9),
+        options=variation.options() | ({"core": True} if broker.core else {}),
     )
     with LiveWorld(folder, header, played, broker) as world:
         conduct(played, world, on_progress)

@@ -9,12 +9,12 @@ from dsjq_lab.history import Op
 
 
 class Tally:
-    def __init__(self) -> None:
+    def __init__(self, *, audited: bool) -> None:
         self.submitted: set[str] = set()  # confirmed, by nonce
         self.settled: set[str] = set()  # acknowledged, or dead
         self.dead: set[str] = set()
         self.done = 0
-        self.audited = True  # until the broker refuses to tell its counts
+        self.audited = audited  # until the broker refuses to tell its counts
         self.stats: dict[str, Any] = {}
         self.rests = 0  # how often in a row the broker's counts said that nothing is left to do
 
@@ -28,7 +28,7 @@ class Tally:
         return seen | {state: self.stats[state] for state in ("pending", "in_flight") if state in self.stats}
 
     def add(self, op: Op) -> None:
-        if op.type == "fail" and op.f == "stats" and not str(op.error).startswith("UNREACHABLE"):
+        if op.type == "fail" and op.f == "stats":
             self.audited = False
         elif op.type == "ok" and (count := getattr(self, f"_{op.f}", None)):
             count(op.value)
@@ -45,8 +45,14 @@ class Tally:
         self.rests = 0 if self.left_to_do() else self.rests + 1
 
     def _dead(self, value: dict[str, Any]) -> None:
-        self.dead.update(job["payload"].split(" ")[0] for job in value["dead"])
-        self.settled |= self.dead
+        listed = {job["payload"].split(" ")[0] for job in value["dead"]}
+        self.dead |= listed
+        self.settled |= listed
+
+    def _kick(self, value: dict[str, Any]) -> None:
+        self.dead.discard(value["job"])
+        self.settled.discard(value["job"])
+        self.rests = 0  # what the counts said before is not true any more
 
     def left_to_do(self) -> dict[str, int]:
         """The broker's own counts of what is not at rest; empty as well while it has not told any."""

@@ -5,7 +5,8 @@ were struck, at least one of them held a job: an idle worker's death tests nothi
 """
 
 from dsjq_lab.history import Op
-from dsjq_lab.model import Model, Strike
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Strike
 
 
 def unproven(model: Model) -> list[str]:

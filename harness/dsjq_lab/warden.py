@@ -22,6 +22,9 @@ Three rules of the kernel carry this:
 
 Where these calls do not exist (macOS), direct children are still ended and grandchildren are not.
 
+The warden also bounds the logs. A child writes straight to its file, in append mode: so the file can be cut
+short under its hands, and what it writes next follows the cut.
+
 Started as `python -I -S warden.py CONTROL BELL`, the numbers of two inherited sockets. Standard library only,
 and no import of the lab: it must start fast.
 """
@@ -38,6 +41,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
+LOG_BYTES_MAX, LOG_BYTES_KEPT = 8 << 20, 64 << 10
+LOG_INTERVAL_S = 0.1
+LOG_CUT = b"\n[the lab cut this log here, since it had grown beyond %d MiB]\n" % (LOG_BYTES_MAX >> 20)
 CHANNEL = "DSJQ_LAB_CHANNEL"  # environment variable: the number of the child's file descriptor to the lab
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
@@ -66,6 +72,7 @@ class Warden:
             end.setblocking(False)
         # The lab names children by numbers that it never uses twice, unlike the kernel its process ids.
         self.children: dict[int, subprocess.Popen[bytes]] = {}
+        self.logs: set[str] = set()
         self.exits: list[tuple[int, int]] = []  # since the lab last asked: number, status
 
     def serve(self) -> None:
@@ -75,7 +82,8 @@ class Warden:
             # Not SIG_IGN, which children would inherit: exec resets a handler to the default.
             signal.signal(signum, lambda *_: None)
         while True:
-            ready, _, _ = select.select([self.wake, self.control], [], [])
+            ready, _, _ = select.select([self.wake, self.control], [], [], LOG_INTERVAL_S)
+            self.bound_logs()
             if self.wake in ready:
                 self.wake.recv(4096)
                 self.reap()
@@ -123,6 +131,7 @@ class Warden:
         """Returns after exec, so from then on the child reacts to signals as itself."""
         for channel in channels:
             env[CHANNEL] = str(channel)
+        self.logs.add(log)
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, env=os.environ | env, cwd=cwd, pass_fds=channels, start_new_session=True,
@@ -136,6 +145,14 @@ class Warden:
         if number in self.children:
             os.kill(self.children[number].pid, signum)
         return number in self.children
+
+    def bound_logs(self) -> None:
+        for log in self.logs:
+            with suppress(OSError):  # a log that somebody removed, or a full disk, is no reason to end
+                if os.path.getsize(log) > LOG_BYTES_MAX:
+                    os.truncate(log, LOG_BYTES_KEPT)
+                    with open(log, "ab") as output:
+                        output.write(LOG_CUT)
 
     def reap(self) -> None:
         """Buries all that ended, also the re-parented, and reports the lab's own."""
@@ -185,6 +202,7 @@ def main(control: int, bell: int) -> None:
         pass  # the lab has gone
     finally:
         warden.end_everybody()
+        warden.bound_logs()
 
 
 if __name__ == "__main__":

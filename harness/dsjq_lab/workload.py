@@ -3,16 +3,19 @@
 Producers and workers are processes of their own, and die like real ones. They report to the lab, line by
 line: an `invoke` before the first byte leaves, then `ok` (the reply was read), `fail` (it definitely did not
 happen) or `info` (nobody can say: a time-out, a closed connection). After an `info` the connection is never
-used again, since its next reply may belong to the last question; each retry is a new operation.
+used again, since its next reply may belong to the last question; each retry is a new operation. Connecting is
+an operation of its own, so what is invoked has a connection to leave by.
 
-Two things alone touch the laboratory: `record`, and `gate`, which waits at a named moment until the lab says
-go, so that a fault can strike exactly there. The same file, unchanged, plays in the explored world.
+Few things touch the laboratory (Channel): `record`; `gate`, which waits at a named moment until the lab says
+go, so that a fault can strike exactly there; `write`, by which finished work has its effect on the lab's
+ledger; `pause` and `hear`, which listen for its words. The same file, unchanged, plays in the explored world.
 
 Run as `python -S -I workload.py ROLE NUMBER CONFIG`. Standard library only: a worker that is killed every
 400 ms must be back at once.
 """
 
 import json
+import math
 import os
 import random
 import select
@@ -28,7 +31,10 @@ TIMEOUT_S_MAX = 5.0
 RECONNECT_PAUSE_S = (0.02, 0.2)  # the first pause, doubled up to the last
 POLL_INTERVAL_S = 0.02  # between two REQUESTs of a broker that cannot make them wait
 AUDIT_INTERVAL_S = 0.25
+RENEWALS = 3  # in the length of a lease
 PAGE = 500  # jobs asked for at once
+LAST_TRIES = 3
+SHOWN = 80  # letters of a broken reply
 Record = dict[str, Any]
 WORDS = ("naïve", "café", "", "Ærø", "wait;", "straße", "東京", "--", "100%", "\t", "'quoted'", "\\n", "🐇")
 COUNTS = ("submitted", "pending", "in_flight", "failed", "done", "dead")
@@ -47,10 +53,6 @@ class Unknown(Exception):
     """It may have happened, or may yet: timeout, eof, reset, garbage."""
 
 
-class Unreachable(Exception):
-    """Nobody is there. Nothing of the operation has left, so it definitely did not happen."""
-
-
 class Stopped(Exception):
     """The lab wants this client to finish."""
 
@@ -59,13 +61,17 @@ class Stopped(Exception):
 
 
 class Channel:
-    """The line to the lab. When it breaks, the lab is gone, and so are we."""
+    """The line to the lab. When it breaks, the lab is gone, and so are we.
+
+    The lab says `go` to one who waits for it, and `done` or `fenced off` of an effect. Other words are
+    wishes, remembered until they are granted: `stop`, `hang` (a worker's handler), `kick` (the auditor).
+    """
 
     def __init__(self, fd: int, process: str, gates: list[str]) -> None:
         self.socket = socket.socket(fileno=fd)
         self.lines = self.socket.makefile("rb", buffering=0)
         self.process, self.gates = process, gates
-        self.stop_asked = False
+        self.wishes: set[str] = set()
 
     def record(self, type: str, f: str, value: Record, error: str | None = None) -> None:
         moment = {"time_ns": time.monotonic_ns(), "process": self.process, "type": type, "f": f}
@@ -73,29 +79,46 @@ class Channel:
 
     def gate(self, name: str, job: str) -> None:
         if name in self.gates:
-            self._send({"gate": name, "job": job})
-            while self._hear() != b"go\n":
-                pass
+            self.announce(name, job)
+            self._await("go")
+
+    def announce(self, name: str, job: str) -> None:
+        self._send({"gate": name, "job": job})
+
+    def write(self, effect: Record) -> bool:
+        """Whether it is in the ledger now; not if the ledger was fenced off against us."""
+        self._send({"effect": effect})
+        return self._await("done", "fenced off") == "done"
 
     def pause(self, seconds: float) -> None:
         """Sleeps, unless the lab wants us to stop: then raises Stopped."""
-        if not self.stop_asked and select.select([self.socket], [], [], seconds)[0]:
-            self._hear()
-        if self.stop_asked:
+        if "stop" not in self.wishes:
+            self.hear(seconds)
+        if "stop" in self.wishes:
             raise Stopped
+
+    def hear(self, seconds: float = math.inf) -> str:
+        """The lab's next word; an empty one if none has come in that time."""
+        if not select.select([self.socket], [], [], None if seconds == math.inf else seconds)[0]:
+            return ""
+        line = self.lines.readline()
+        if not line:
+            sys.exit("the lab is gone")
+        word = line.decode().rstrip()
+        if word in ("stop", "hang", "kick"):
+            self.wishes.add(word)
+        return word
+
+    def _await(self, *words: str) -> str:
+        while (word := self.hear()) not in words:
+            pass
+        return word
 
     def _send(self, message: Record) -> None:
         try:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             sys.exit("the lab is gone")
-
-    def _hear(self) -> bytes:
-        line = self.lines.readline()
-        if not line:
-            sys.exit("the lab is gone")
-        self.stop_asked |= line == b"stop\n"
-        return line
 
 
 # -- To the broker ----------------------------------------------------------------------------------------
@@ -109,30 +132,44 @@ class LineClient:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def ask(self, question: str) -> str:
+    def ask(self, question: str, sent: Callable[[], None] = lambda: None) -> str:
         """The reply without its line end. Refused or Unknown if it is not what was hoped for."""
-        deadline = time.monotonic() + self.timeout_s
-        reply = b""
         try:
+            self._expect_silence()
             self.socket.settimeout(self.timeout_s)
             self.socket.sendall(question.encode() + b"\n")
-            while not reply.endswith(b"\n"):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise TimeoutError
-                self.socket.settimeout(left_s)
-                data = self.socket.recv(65536)
-                if not data:
-                    raise Unknown("eof")
-                reply += data
+            sent()
+            reply, _, rest = self._read().partition(b"\n")
         except TimeoutError:
             raise Unknown("timeout") from None
         except OSError:
             raise Unknown("reset") from None
-        text = reply[:-1].removesuffix(b"\r").decode("utf-8", "backslashreplace")
+        if rest:
+            raise Unknown(f"extra: {shown(rest)}")
+        text = reply.removesuffix(b"\r").decode("utf-8", "backslashreplace")
         if text.startswith("ERROR "):
             raise Refused(text)
         return text
+
+    def _read(self) -> bytes:
+        """A whole line, and whatever came with it."""
+        deadline = time.monotonic() + self.timeout_s
+        reply = b""
+        while b"\n" not in reply:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self.socket.settimeout(left_s)
+            data = self.socket.recv(65536)
+            if not data:
+                raise Unknown("eof")
+            reply += data
+        return reply
+
+    def _expect_silence(self) -> None:
+        """What is here before the question was asked is no reply to it."""
+        if select.select([self.socket], [], [], 0)[0] and (data := self.socket.recv(65536)):
+            raise Unknown(f"extra: {shown(data)}")
 
     def close(self) -> None:
         self.socket.close()
@@ -145,6 +182,7 @@ class Client:
         self.channel, self.port, self.incarnation = channel, config["port"], config["incarnation"]
         self.timeout_s = timeout_s(config["ack_timeout_s"])
         self.wait_s = min(0.2, config["ack_timeout_s"] / 8)
+        self.core = config["core"]  # a broker of the four core commands is not greeted
         self.connections = 0
         self.line: LineClient | None = None
         self.has_tokens = False  # whether this broker speaks more than the four core commands
@@ -155,43 +193,62 @@ class Client:
         return f"{self.channel.process}/{self.incarnation}.{self.connections}"
 
     def operate(
-        self, f: str, value: Record, question: Callable[[], str], read: Callable[[str], Record]
+        self,
+        f: str,
+        value: Record,
+        question: Callable[[], str],
+        read: Callable[[str], Record],
+        sent: Callable[[], None] = lambda: None,
     ) -> tuple[str, Record]:
-        """Asks `question()` and `read`s the reply: (ok|refused|unknown|unreachable, the value)."""
-        if self.line is None:
-            self.connections += 1
+        """Asks `question()` and `read`s the reply: (ok|refused|unknown|unreachable, the value).
+
+        `sent` is called when the question has left. Nothing is invoked if nobody was there to be asked.
+        """
+        line = self.line or self._connect()
+        if line is None:
+            return "unreachable", value
         value = {**value, "conn": self.conn}
         self.channel.record("invoke", f, value)
         try:
-            line = self.line or self._connect()
-            reply = line.ask(question())
+            reply = line.ask(question(), sent)
             value = {**value, **read(reply)}
-        except Unreachable as why:
-            self._lose("fail", f, value, f"UNREACHABLE {why}")
-            return "unreachable", value
         except Refused as refusal:
             self.channel.record("fail", f, value, str(refusal))
             return "refused", value
         except Unknown as why:
             self._lose("info", f, value, str(why))
             return "unknown", value
-        except (ValueError, KeyError):
-            self._lose("info", f, value, f"garbage: {reply[:80]}")
+        except (ValueError, KeyError, TypeError):
+            self._lose("info", f, value, f"garbage: {reply[:SHOWN]}")
             return "unknown", value
         self.channel.record("ok", f, value)
         return "ok", value
 
-    def _connect(self) -> LineClient:
+    def _connect(self) -> LineClient | None:
         """A new connection; by its greeting it is found out what the broker speaks."""
+        self.connections += 1
+        value = {"conn": self.conn}
+        self.channel.record("invoke", "connect", value)
         try:
             line = self.line = LineClient(self.port, self.timeout_s)
-            self.has_tokens = line.ask(f"HELLO name={self.channel.process.replace(' ', '-')}") == "OK"
-        except Refused:
-            self.has_tokens = False
+            greeting = None if self.core else self._greet(line)
         except (OSError, Unknown) as why:
-            raise Unreachable(why) from None
+            self._lose("fail", "connect", value, f"UNREACHABLE {why}")
+            return None
+        self.has_tokens = greeting == "OK"
+        self.channel.record("ok", "connect", {**value, "greeting": greeting})
         self.pause_s = RECONNECT_PAUSE_S[0]
         return line
+
+    def _greet(self, line: LineClient) -> str:
+        try:
+            return line.ask(f"HELLO name={self.channel.process.replace(' ', '-')}")
+        except Refused as refusal:
+            return str(refusal)
+        except Unknown as why:
+            if not str(why).startswith("extra"):
+                raise
+            return str(why)  # it talks too much, but it talks
 
     def _lose(self, type: str, f: str, value: Record, error: str) -> None:
         self.channel.record(type, f, value, error)
@@ -245,43 +302,132 @@ def work(client: Client, channel: Channel, config: Record) -> None:
             channel.pause(0 if client.has_tokens else POLL_INTERVAL_S)
             continue
         channel.gate("delivered", job["job"])
-        time.sleep(config["work_time_s"])
-        settle(client, channel, job, "fail" if dice.random() < config["fail_rate"] else "ack")
+        Attempt(client, channel, config, job).run(fails=dice.random() < config["fail_rate"])
 
 
-def settle(client: Client, channel: Channel, job: Record, f: str) -> None:
-    """Says how it went, on the connection that the job came by."""
-    if f == "ack":
-        channel.gate("before_ack", job["job"])
-    question = f"{f.upper()} {job['id']} {job['token'] or ''}".rstrip()
-    value = {name: job[name] for name in ("job", "id", "token")}
-    outcome, _ = client.operate(f, value, lambda: question, nothing)
-    if outcome == "ok":
-        channel.gate("acked" if f == "ack" else "failed", job["job"])
+class Attempt:
+    """One job at one worker: its handler, and the renewals of its lease. One thread does both, in turns."""
+
+    def __init__(self, client: Client, channel: Channel, config: Record, job: Record) -> None:
+        self.client, self.channel, self.config, self.job = client, channel, config, job
+        renews = config["renew"] and client.has_tokens
+        self.renewal_s = config["ack_timeout_s"] / RENEWALS if renews else math.inf
+        self.renew_at = time.monotonic() + self.renewal_s
+        self.renew_until = time.monotonic() + (config["max_runtime_s"] or math.inf)
+
+    def run(self, fails: bool) -> None:
+        self.reach("before_work")
+        self.wait(self.config["work_time_s"])
+        if fails:
+            self.tell("fail", confirmed="failed")
+            return
+        if self.config["effect"]:
+            self.reach("before_effect")
+            effect = {name: self.job[name] for name in ("job", "id", "token", "conn")}
+            if not self.channel.write({**effect, "worker": self.channel.process}):
+                return  # the job is another's by now
+        self.reach("before_ack")
+        self.tell("ack", sent="ack_sent", confirmed="acked")
+
+    def reach(self, event: str) -> None:
+        self.channel.gate(event, self.job["job"])
+        self.hang_if_told()
+
+    def wait(self, seconds: float, word: str = "") -> None:
+        """Until the time is over, or the lab has said the word."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            heard = self.channel.hear(max(0.0, min(end, self.renew_at) - now))
+            if heard and heard == word:
+                return
+            if time.monotonic() >= self.renew_at:
+                self.renew()
+            self.hang_if_told()
+
+    def hang_if_told(self) -> None:
+        """The handler is stuck, and the process lives: it goes on renewing its lease."""
+        if "hang" in self.channel.wishes:
+            self.channel.wishes.remove("hang")
+            self.channel.announce("stuck", self.job["job"])
+            self.wait(math.inf, "go")
+
+    def renew(self) -> None:
+        outcome = ""
+        if time.monotonic() < self.renew_until:
+            outcome = self.tell("touch")
+        self.renew_at = time.monotonic() + self.renewal_s if outcome == "ok" else math.inf
+
+    def tell(self, f: str, sent: str = "", confirmed: str = "") -> str:
+        """Says how it goes: ack, fail or touch. The gates are passed when it was sent, and confirmed."""
+        job = self.job["job"]
+        question = f"{f.upper()} {self.job['id']} {self.job['token'] or ''}".rstrip()
+        value = {name: self.job[name] for name in ("job", "id", "token")}
+        outcome, _ = self.client.operate(
+            f, value, lambda: question, nothing, lambda: self.channel.gate(sent, job)
+        )
+        if outcome == "ok":
+            self.channel.gate(confirmed, job)
+        return outcome
 
 
 def audit(client: Client, channel: Channel, config: Record) -> None:
-    """Asks the broker what it has. A broker that refuses has no counts, and is asked no more."""
-    dead: int | None = None
+    """Asks the broker what it has, and kicks its dead jobs if told to.
+
+    A broker that refuses has no counts, and is asked no more.
+    """
+    dead: int | None = None  # how many of them are listed
+    tells = False
     try:
         while True:
             outcome, stats = client.operate("stats", {}, lambda: "STATS", counts)
+            tells |= outcome == "ok"
             if outcome == "ok" and stats["dead"] != dead:
-                dead = stats["dead"]
-                list_dead(client)
-            channel.pause(3600 if outcome == "refused" else AUDIT_INTERVAL_S)
+                dead = stats["dead"] if list_dead(client) is not None else None
+            if "kick" in channel.wishes:
+                channel.wishes.remove("kick")
+                channel.announce("kicked", " ".join(kick_dead(client)))
+                dead = None  # as many may be dead by now, and others
+            else:
+                channel.pause(3600 if outcome == "refused" else AUDIT_INTERVAL_S)
     finally:
-        if dead is not None:
+        if tells:
+            list_dead_at_last(client)
+
+
+def list_dead(client: Client) -> list[Record] | None:
+    """All of them, a page at a time: a dead job that is missing here would pass for a lost one.
+
+    None if the broker did not answer.
+    """
+    found: list[Record] = []
+    page: list[Record] = [{"id": "0"}]
+    while page:
+        question = f"JOBS state=DEAD after={page[-1]['id']} limit={PAGE}"
+        outcome, value = client.operate("dead", {}, lambda question=question: question, dead_jobs)  # type: ignore[misc]
+        if outcome != "ok":
+            return None
+        page = value["dead"]
+        found += page
+    return found
+
+
+def list_dead_at_last(client: Client) -> None:
+    """Who has been told to stop hears `Stopped` whenever he would wait a little before the next try."""
+    for _ in range(LAST_TRIES):
+        with suppress(Stopped):
             list_dead(client)
+            return
 
 
-def list_dead(client: Client) -> None:
-    """All of them, a page at a time: a dead job that is missing here would pass for a lost one."""
-    page: Record = {"dead": [{"id": "0"}]}
-    while page.get("dead"):
-        after_id = page["dead"][-1]["id"]
-        question = f"JOBS state=DEAD after={after_id} limit={PAGE}"
-        _, page = client.operate("dead", {}, lambda question=question: question, dead_jobs)  # type: ignore[misc]
+def kick_dead(client: Client) -> list[str]:
+    """Those that were given another chance, by nonce."""
+    kicked = []
+    for dead in list_dead(client) or ():
+        id, job = dead["id"], dead["payload"].split(" ")[0]
+        outcome, _ = client.operate("kick", {"id": id, "job": job}, lambda id=id: f"KICK {id}", nothing)  # type: ignore[misc]
+        if outcome == "ok":
+            kicked.append(job)
+    return kicked
 
 
 # -- Replies taken apart; ValueError or KeyError if they are not what they should be ----------------------
@@ -311,6 +457,11 @@ def after(word: str, reply: str) -> str:
     return rest
 
 
+def shown(data: bytes) -> str:
+    """The beginning of what should not be there."""
+    return data[:SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
 def counts(reply: str) -> Record:
     stats = json.loads(after("STATS", reply))
     return {name: stats[name] for name in COUNTS}
@@ -322,7 +473,7 @@ def dead_jobs(reply: str) -> Record:
 
 
 def nothing(reply: str) -> Record:
-    if not reply.startswith("OK"):
+    if reply != "OK":
         raise ValueError(reply)
     return {}
 
@@ -333,7 +484,7 @@ ROLES = {"producer": produce, "worker": work, "auditor": audit}
 def main(role: str, number: str, config: Record) -> None:
     process = f"{role} {number}" if role != "auditor" else role
     channel = Channel(int(os.environ["DSJQ_LAB_CHANNEL"]), process, config["gates"])
-    signal.signal(signal.SIGTERM, lambda *_: setattr(channel, "stop_asked", True))
+    signal.signal(signal.SIGTERM, lambda *_: channel.wishes.add("stop"))
     client = Client(channel, config)
     with suppress(Stopped):
         ROLES[role](client, channel, config)

@@ -7,17 +7,35 @@ experiment, line for line, plays in both worlds.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
 
 Signal = Literal["kill", "term", "pause", "resume"]
 
 
 class Gate(NamedTuple):
-    """A client waits at a named moment, and does nothing until `World.go`."""
+    """A client has come to a named moment, and does nothing until it is told to go.
+
+    Two are no gates but reports: a worker's handler is `stuck`, the auditor has `kicked` (the jobs' nonces).
+    """
 
     process: str
     event: str
     job: str
+
+
+class Effect(NamedTuple):
+    """A worker's finished work asks for a line in the ledger, and waits for the answer."""
+
+    process: str
+    value: dict[str, Any]
+
+
+class Ready(NamedTuple):
+    """The broker can be asked; or never will be."""
+
+    process: str
+    problem: LabError | None
 
 
 class Exit(NamedTuple):
@@ -27,10 +45,14 @@ class Exit(NamedTuple):
     status: int  # negative: the signal that ended it
 
 
-Event = Op | Gate | Exit
+Event = Op | Gate | Effect | Ready | Exit
 
 
 class World(Protocol):
+    @property
+    def core(self) -> bool:
+        """Whether the broker speaks the four core commands alone, so that it has no counts to audit."""
+
     @property
     def lateness_ns(self) -> int:
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
@@ -38,19 +60,24 @@ class World(Protocol):
     def now_ns(self) -> int: ...
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        """Starts "broker", "auditor", "worker 2" or "producer 1"; a broker is ready on return."""
+        """Starts "broker", "auditor", "worker 2" or "producer 1"; a broker's Ready comes as an event."""
 
     def signal(self, name: str, what: Signal) -> bool:
         """Returns when it has taken effect; False if it has not. That of a "term" is the Exit, later."""
 
-    def go(self, name: str) -> None:
-        """Lets a client pass the gate at which it waits; a no-op if it has been killed there."""
-
-    def stop(self, name: str) -> None:
-        """Asks a client to finish what it has in hand, and exit."""
+    def tell(self, name: str, word: str) -> None:
+        """Says a word to a client (workload.py: Channel); a no-op if it has ended."""
 
     def next_event(self, deadline_ns: int) -> Event | None:
         """The next thing that happened; None if nothing has until the deadline."""
 
-    def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
-        """Writes what the lab itself did, or saw, to the history (as type info)."""
+    def record(
+        self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
+    ) -> Op:
+        """Writes what the lab itself did, or saw, to the history."""
+
+    def resources(self, name: str) -> dict[str, int]:
+        """How many threads, descriptors and resident_bytes a process has; empty if it has ended."""
+
+    def collect(self) -> None:
+        """Adds to the history what the broker itself has recorded of this run, if it keeps a trace."""

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from dsjq_lab.model import Model
-from dsjq_lab.verdict import HOLDS, UNKNOWN, VIOLATED, Verdict
+from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED, Verdict
 
 
 class Finding(NamedTuple):
     """One violation, at most one a job."""
 
     summary: str
-    job: str
+    job: str | None  # None: it concerns no job in particular
     ops: tuple[int, ...]
 
 
@@ -39,3 +39,11 @@ class Checker(ABC):
 
     def unknown(self, why: str) -> Verdict:
         return Verdict(self.name, UNKNOWN, why)
+
+    def not_applicable(self, why: str) -> Verdict:
+        return Verdict(self.name, NOT_APPLICABLE, why)
+
+
+def some(count: int, thing: str, things: str = "") -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {thing if count == 1 else things or thing + 's'}"

@@ -6,7 +6,8 @@ crime, whatever the answer. The rule reads across restarts: an ACK answered OK h
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Call, Delivery, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Call, Delivery
 from dsjq_lab.verdict import Verdict
 
 
@@ -17,27 +18,20 @@ class DoneIsFinal(Checker):
     def check(self, model: Model) -> Verdict:
         findings = []
         for job in model.jobs.values():
-            for copy in job.copies():
-                if crime := _undone(copy):
-                    findings.append(crime)
-                    break
+            if len(job.deliveries) > 1:
+                findings += [crime for copy in job.copies if (crime := _undone(copy))][:1]
         return self.judged(findings, "no job came back after its ACK")
 
 
 def _undone(copy: list[Delivery]) -> Finding | None:
-    acks = [
-        (call.returned_ns, delivery, call)
-        for delivery in copy
-        for call in delivery.settles
-        if call.f == "ack" and call.outcome == "ok" and call.returned_ns is not None
-    ]
+    acks = [(ack, delivery) for delivery in copy if (ack := delivery.accepted)]
     if not acks:
         return None
-    done_ns, holder, ack = min(acks, key=lambda found: found[0])
-    again = next((delivery for delivery in copy if delivery.invoked_ns > done_ns), None)
+    ack, holder = min(acks, key=lambda found: found[0].returned_ns)
+    again = next((delivery for delivery in copy if delivery.invoked_ns > ack.returned_ns), None)
     if again:
         return _redelivered(ack, again)
-    other = next((call for _, delivery, call in acks if delivery.holder != holder.holder), None)
+    other = next((other for other, delivery in acks if delivery.holder != holder.holder), None)
     return _acked_twice(holder.nonce, ack, other) if other else None
 
 

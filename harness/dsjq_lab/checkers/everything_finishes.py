@@ -5,8 +5,11 @@ so the broker is accused only if the lab's own side was in order: its workers al
 time.
 """
 
+import math
+
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import End, Job, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import End, Job
 from dsjq_lab.verdict import Verdict
 
 
@@ -19,37 +22,24 @@ class EverythingFinishes(Checker):
         if end is None:
             return self.unknown("the history has no end")
         allowed_ns = model.header.finish_within_ns
-        owed = [job for job in model.jobs.values() if job.acknowledged and job.nonce not in model.dead]
-        calm_ns = max([model.healed_ns, *(_confirmed_ns(job) for job in owed)])
+        buried = model.buried()
+        owed = [job for job in model.jobs.values() if job.acknowledged and job.nonce not in buried]
+        calm_ns = max([model.calm_ns, *(job.confirmed_ns for job in owed)])
         deadline_ns = calm_ns + allowed_ns + end.epsilon_ns
-        finished_ns = [_finished_ns(job) for job in owed]
-        findings = [
-            _unfinished(job, allowed_ns)
-            for job, ns in zip(owed, finished_ns, strict=True)
-            if ns is None or ns > deadline_ns
-        ]
-        if findings and (why := _excuse(end, calm_ns + allowed_ns)):
+        findings = [_unfinished(job, allowed_ns) for job in owed if job.finished_ns > deadline_ns]
+        if findings and (why := _excuse(end, calm_ns + allowed_ns, model.dead_unseen)):
             return self.unknown(f"{len(findings)} jobs not finished, but {why}")
-        took_ns = max([0, *(ns - calm_ns for ns in finished_ns if ns is not None)])
+        took_ns = max([0, *(job.finished_ns - calm_ns for job in owed if job.finished_ns < math.inf)])
         took = f"{_seconds(took_ns)} after the last submit and fault, of {_seconds(allowed_ns)}"
         return self.judged(findings, took)
 
 
-def _confirmed_ns(job: Job) -> int:
-    return min(s.returned_ns for s in job.submits if s.outcome == "ok" and s.returned_ns is not None)
-
-
-def _finished_ns(job: Job) -> int | None:
-    """The earliest moment at which it may have been done: an ACK of unknown outcome may have counted."""
-    return min((ack.invoked_ns for ack in job.acks() if ack.outcome != "fail"), default=None)
-
-
-def _excuse(end: End, deadline_ns: int) -> str:
+def _excuse(end: End, deadline_ns: float, dead_unseen: int) -> str:
     if not end.healthy:
         return f"the lab's own side failed: {end.why}"
-    if not end.drained and end.time_ns < deadline_ns:
+    if not end.drained and not end.decided and end.time_ns < deadline_ns:
         return f"the run was ended before its time: {end.why}"
-    return ""
+    return f"{dead_unseen} dead were not listed" if dead_unseen > 0 else ""
 
 
 def _unfinished(job: Job, allowed_ns: int) -> Finding:
@@ -57,5 +47,5 @@ def _unfinished(job: Job, allowed_ns: int) -> Finding:
     return Finding(f"job {job.nonce} neither done nor dead after {_seconds(allowed_ns)}", job.nonce, ops)
 
 
-def _seconds(ns: int) -> str:
+def _seconds(ns: float) -> str:
     return f"{ns / 1e9:.1f} s"

@@ -6,7 +6,8 @@ time in which none of these can have happened, so two holds that overlap cannot 
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Delivery, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Delivery
 from dsjq_lab.verdict import Verdict
 
 
@@ -19,7 +20,7 @@ class ExclusiveLease(Checker):
         leases = 0
         for job in model.jobs.values():
             leases += len(job.deliveries)
-            for copy in job.copies():
+            for copy in job.copies:
                 if pair := _first_overlap(copy):
                     findings.append(_clash(*pair))
                     break

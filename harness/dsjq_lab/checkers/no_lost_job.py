@@ -6,7 +6,8 @@ have counted, and excuses the broker.
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Job, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Job
 from dsjq_lab.verdict import Verdict
 
 
@@ -22,6 +23,8 @@ class NoLostJob(Checker):
             return self.unknown("the history has no end")
         if missing and not model.end.drained:
             return self.unknown(f"did not drain: {len(missing)} jobs still open ({model.end.why})")
+        if missing and model.dead_unseen > 0:
+            return self.unknown(f"{len(missing)} jobs missing, but {model.dead_unseen} dead were not listed")
         confirmed = sum(job.acknowledged for job in model.jobs.values())
         return self.judged([_lost(job) for job in missing], f"{confirmed} of {confirmed} accounted for")
 

@@ -5,7 +5,8 @@ that is what a refusal is for: the producer may try again without making a secon
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Delivery, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Delivery
 from dsjq_lab.verdict import Verdict
 
 

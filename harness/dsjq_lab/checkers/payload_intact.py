@@ -5,7 +5,8 @@ long as the first word survives. If even that is gone, it is a job nobody submit
 """
 
 from dsjq_lab.checkers.base import Checker, Finding
-from dsjq_lab.model import Delivery, Job, Model
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Delivery, Job
 from dsjq_lab.verdict import Verdict
 
 

@@ -1,9 +1,22 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
-from dsjq_lab.faults.fault import Fault
+from dsjq_lab.faults.fault import Fault, Lab
+from dsjq_lab.faults.hang import Hang
+from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
 from dsjq_lab.faults.pause import Pause
 from dsjq_lab.faults.restart import Restart
 from dsjq_lab.faults.term import Term
+from dsjq_lab.faults.throttle import Throttle
 
-FAULTS: dict[str, Fault] = {"kill": Kill(), "term": Term(), "pause": Pause(), "restart": Restart()}
+__all__ = ["FAULTS", "Fault", "Lab"]
+
+FAULTS: dict[str, Fault] = {
+    "kill": Kill(),
+    "term": Term(),
+    "restart": Restart(),
+    "pause": Pause(),
+    "hang": Hang(),
+    "throttle": Throttle(),
+    "kick": Kick(),
+}

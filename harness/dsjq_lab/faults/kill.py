@@ -1,13 +1,14 @@
 """SIGKILL: the process ends where it stands, and cannot say goodbye."""
 
+from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Fault, Lab
 
 
 class Kill(Fault):
-    ends_process = True
+    shown_by = "exit"
 
-    def strike(self, lab: Lab, victim: str) -> bool:
-        return lab.signal(victim, "kill")
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        return lab.signal(strike.victim.name, "kill")
 
-    def heal(self, lab: Lab, victim: str) -> None:
-        lab.start(victim)
+    def heal(self, lab: Lab, strike: Strike) -> None:
+        lab.start(strike.victim.name)

@@ -1,13 +1,14 @@
 """SIGSTOP, then SIGCONT: the process hangs. Its connections stay open, and sending to it still succeeds."""
 
+from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Fault, Lab
 
 
 class Pause(Fault):
-    ends_process = False
+    shown_by = "effect"
 
-    def strike(self, lab: Lab, victim: str) -> bool:
-        return lab.signal(victim, "pause")
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        return lab.signal(strike.victim.name, "pause")
 
-    def heal(self, lab: Lab, victim: str) -> None:
-        lab.signal(victim, "resume")
+    def heal(self, lab: Lab, strike: Strike) -> None:
+        lab.signal(strike.victim.name, "resume")

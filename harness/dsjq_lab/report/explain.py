@@ -4,11 +4,15 @@ The story is a causal slice: what clients asked about this job and what they hea
 holders or the broker, and the moments at which a lease was over. The evidence is marked `<--`.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from dsjq_lab.model import Call, Delivery, Job, Model, Strike
+from dsjq_lab.history import Op
+from dsjq_lab.model import Model
+from dsjq_lab.seen import Call, Delivery, Job, Strike, nonce_of
 from dsjq_lab.verdict import VIOLATED, Verdict
 
 LINES_MAX = 12
@@ -20,40 +24,61 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "payload_intact": "not the payload that was submitted",
     "exclusive_lease": "must not be: the other still holds it",
     "done_is_final": "must not be: the job was already done",
+    "no_stale_ack": "must not be: the job had become another's",
+    "late_ack_refused": "must not be: the lease was over",
+    "effect_once": "the second time",
+    "redelivered_in_time": "must not be: the job was waiting",
+    "attempts_increase": "not larger, or used before",
+    "dead_letter_at_limit": "not at the limit of its attempts",
+    "fifo": "after one that was submitted later",
+    "requeue_keeps_position": "after one that was submitted later",
     "everything_finishes": "the last that was heard of it",
+    "counts_conserved": "does not add up",
+    "legal_transitions": "no such step in the life of a job",
+    "no_leak": "not given back",
+    "replies_match": "not what was asked for",
 }
-STRUCK = {"kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped"}
-HEALED = {"pause": "resumed"}  # the others: back
+STRUCK = {
+    "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
+    "hang": "stuck in its work", "throttle": "slowed down",
+}  # fmt: skip
+HEALED = {"pause": "resumed", "hang": "goes on", "throttle": "at full speed"}  # the others: back
 
 
 class Event(NamedTuple):
-    time_ns: int
+    time_ns: float
     who: str
     what: str
-    ops: tuple[int, ...] = ()  # the operations that it tells of
+    ops: Collection[int] = ()  # the operations that it tells of
 
 
 def explain(verdict: Verdict, model: Model) -> Iterator[str]:
     """Nothing, where the verdict already says all there is to say."""
     if verdict.invariant == "everything_finishes":
         yield from unfinished(model)
-    if verdict.status == VIOLATED and verdict.job is not None:
-        yield f"What happened to job {verdict.job}{known_as(verdict.job, model)}"
+    if verdict.status == VIOLATED:
+        of_a_job = verdict.job is not None
+        yield f"What happened to job {known_as(verdict.job or '', model)}" if of_a_job else "What was seen"
         yield from timeline(verdict, model)
 
 
 def known_as(nonce: str, model: Model) -> str:
-    """The broker's own name for it, as it stands in the replies below."""
+    """With the broker's own name for it, as it stands in the replies below."""
     job = model.jobs.get(nonce)
     ids = dict.fromkeys(delivery.id for delivery in job.deliveries) if job else {}
-    return f" (the broker's {', '.join(ids)})" if ids else ""
+    return f"{nonce} (the broker's {', '.join(ids)})" if ids else nonce
 
 
 # -- One job ----------------------------------------------------------------------------------------------
 
 
 def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
-    events = sorted(Story(verdict.job or "", model).events(), key=lambda event: event.time_ns)
+    story = Story(model)
+    events = list(story.of(verdict.job)) if verdict.job is not None else []
+    told = {op for event in events for op in event.ops}
+    others = [story.ops[op] for op in verdict.ops if op not in told]
+    events += [noted(op) for op in others if op.type != "invoke"]
+    events.sort(key=lambda event: event.time_ns)
     proof = [index for index, event in enumerate(events) if set(event.ops) & set(verdict.ops)]
     before = -1
     for index in chosen(len(events), proof):
@@ -72,53 +97,99 @@ def chosen(count: int, proof: list[int]) -> list[int]:
     if count <= LINES_MAX:
         return list(range(count))
     end = proof[-1] if proof else count - 1
-    kept = {0, count - 1, *proof[-2:]}
+    kept = {0, count - 1, *proof[-4:]}
+    gaps = len(kept) - 1  # each costs a line, too
     before = (index for index in range(end, 0, -1) if index not in kept)
-    return sorted(kept | {index for index, _ in zip(before, range(LINES_MAX - 3 - len(kept)), strict=False)})
+    return sorted(kept | set(islice(before, LINES_MAX - len(kept) - gaps)))
 
 
 class Story:
     """All that was seen of one job, and all that befell its holders, in no order yet."""
 
-    def __init__(self, nonce: str, model: Model) -> None:
-        self.nonce, self.model = nonce, model
-        self.job = model.jobs.get(nonce) or Job(nonce, "")
+    def __init__(self, model: Model) -> None:
+        self.model = model
         self.ops = {op.index: op for op in model.ops}
 
-    def events(self) -> Iterator[Event]:
-        for submit in self.job.submits:
+    def of(self, nonce: str) -> Iterator[Event]:
+        model = self.model
+        job = model.jobs.get(nonce) or Job(nonce, "")
+        for submit in job.submits:
             yield self.heard(submit, "SUBMIT")
-        for delivery in (*self.job.deliveries, *(d for d in self.model.strays if d.nonce == self.nonce)):
+        deliveries = [*job.deliveries, *(stray for stray in model.strays if stray.nonce == nonce)]
+        for delivery in deliveries:
             yield from self.held(delivery)
-        for ack in self.job.foreign_acks:
+        own = {call for delivery in deliveries for call in delivery.settles}
+        for ack in (ack for ack in job.acks if ack not in own):
             yield self.heard(ack, "ACK of a job that it was not given")
-        since_ns = min((submit.invoked_ns for submit in self.job.submits), default=0)
-        for strike in self.model.strikes:
-            if strike.holding == self.nonce or (strike.victim == "broker" and strike.begin_ns >= since_ns):
+        for effect in model.effects:
+            if effect.value["job"] == nonce:
+                yield noted(effect)
+        for kicked, kick in model.kicks:
+            if kicked == nonce:
+                yield self.heard(kick, "KICK")
+        if nonce in model.dead:
+            listing = next(each for each in model.listings if nonce in (listed for _, listed in each.jobs))
+            yield Event(listing.call.returned_ns, "auditor", "the job is listed as dead", listing.call.ops)
+        since_ns = min((submit.invoked_ns for submit in job.submits), default=0)
+        for strike in model.strikes:
+            if strike.holding == nonce or (strike.victim == "broker" and strike.begin_ns >= since_ns):
                 yield from faulted(strike)
-        if end := self.model.end:
-            yield Event(end.time_ns, "lab", f"the run ends, the job is {fate(self.job, self.model)}")
+        if end := model.end:
+            yield Event(end.time_ns, "lab", f"the run ends, the job is {fate(job, model)}")
 
     def held(self, delivery: Delivery) -> Iterator[Event]:
         """From the delivery to its ACK or FAIL, or else to the latest end of the lease."""
-        who, over_ns = delivery.call.process, delivery.returned_ns + self.model.header.ack_timeout_ns
+        who, renewed_ns = delivery.call.process, float(delivery.returned_ns)
         question = "REQUEST" if delivery.token is None else "RESERVE"
         attempt = "" if delivery.attempt is None else f"  attempt {delivery.attempt}"
         reply = f"{question} -> JOB {delivery.id}{attempt}"
         yield Event(delivery.returned_ns, who, reply, delivery.call.ops)
         for call in delivery.settles:
             yield self.heard(call, f"{call.f.upper()} {delivery.id}")
-        given_up = any(call.outcome != "info" and call.invoked_ns < over_ns for call in delivery.settles)
+            if call.f == "touch" and call.outcome == "ok":
+                renewed_ns = call.returned_ns
+        over_ns = renewed_ns + self.model.header.ack_timeout_ns
+        words = (call for call in delivery.settles if call.f != "touch" and call.outcome != "info")
+        given_up = any(call.invoked_ns < over_ns for call in words)
         if not given_up and self.model.end and over_ns < self.model.end.time_ns:
             yield Event(over_ns, "clock", f"{who}'s lease is over by now")
 
     def heard(self, call: Call, question: str) -> Event:
-        if call.returned_ns is None:
+        if call.returned_ns == math.inf:
             return Event(call.invoked_ns, call.process, f"{question} -> ?  killed before it heard", call.ops)
         reply = self.ops[call.ops[-1]]
         ok = f"JOB_ID {reply.value['id']}" if call.f == "submit" and call.outcome == "ok" else "OK"
         said = {"ok": ok, "fail": reply.error, "info": f"?  {reply.error}: it may have happened"}
         return Event(call.returned_ns, call.process, f"{question} -> {said[call.outcome]}", call.ops)
+
+
+def noted(op: Op) -> Event:
+    """What is no part of a job's story, and proves something in it."""
+    return Event(op.time_ns, op.process, said(op), (op.index,))
+
+
+def said(op: Op) -> str:
+    value = op.value
+    match op.f, op.type:
+        case "effect", _:
+            return f"effect of {value['worker']} {'written' if op.type == 'ok' else 'turned away'}"
+        case "record", _:
+            return f"{value['record']} job {value['job']}"
+        case "resources", _:
+            return f"the broker has {value['threads']} threads, {value['descriptors']} descriptors"
+        case "connect", "ok":
+            return f"HELLO -> {value['greeting']}"
+        case "submit", "ok":
+            return f"SUBMIT -> JOB_ID {value['id']}, which is job {nonce_of(value['payload'])}"
+        case "reserve", "ok" if "id" in value:
+            return f"REQUEST -> JOB {value['id']}, which is job {nonce_of(value['payload'])}"
+        case "reserve", "ok":
+            return "REQUEST -> EMPTY"
+        case "stats", "ok":
+            return f"STATS -> {', '.join(f'{n} {what}' for what, n in value.items() if what != 'conn' and n)}"
+        case "dead", "ok":
+            return f"JOBS state=DEAD -> {len(value['dead'])} jobs"
+    return f"{op.f.upper()} -> {op.error or 'OK'}"
 
 
 def faulted(strike: Strike) -> Iterator[Event]:
@@ -131,11 +202,11 @@ def faulted(strike: Strike) -> Iterator[Event]:
 
 
 def fate(job: Job, model: Model) -> str:
-    if job.has_ack("ok"):
+    if job.is_done:
         return "done"
     if job.nonce in model.dead:
         return "dead"
-    return "perhaps done: no reply to its ACK" if job.has_ack("info") else "neither done nor dead"
+    return "perhaps done: no reply to its ACK" if job.finished_ns < math.inf else "neither done nor dead"
 
 
 # -- All jobs ---------------------------------------------------------------------------------------------
@@ -143,7 +214,7 @@ def fate(job: Job, model: Model) -> str:
 
 def unfinished(model: Model) -> Iterator[str]:
     """How many jobs are not done, where they were last seen, and whether the broker still answers."""
-    still_open = [job for job in model.jobs.values() if not job.has_ack("ok") and job.nonce not in model.dead]
+    still_open = [job for job in model.jobs.values() if not job.is_done and job.nonce not in model.dead]
     yield f"{len(still_open)} of {len(model.jobs)} jobs are not done. Where they were last seen:"
     for place, count in Counter(last_seen(job) for job in still_open).most_common(PLACES_MAX):
         yield f"  {count:>5}  {place}"

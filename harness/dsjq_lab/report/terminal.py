@@ -5,21 +5,26 @@ Everything is said in words; colour only repeats them, and a line is coloured by
 
 import os
 import re
+import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 from dsjq_lab import library
 from dsjq_lab.checkers import CHECKERS
-from dsjq_lab.model import Model, Strike
+from dsjq_lab.model import Model
 from dsjq_lab.report.explain import explain
 from dsjq_lab.report.plain import visible
 from dsjq_lab.results import Result, Ruling
+from dsjq_lab.seen import Strike
 from dsjq_lab.vacuity import planned, struck
+from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import HOLDS, NOT_APPLICABLE, UNKNOWN, VIOLATED
 
 CHECKER = {checker.name: checker for checker in CHECKERS}
-STRIKES_SHOWN = 3
+STRIKES_SHOWN, WIDTH = 3, 120
 RED, GREEN, YELLOW, BOLD = "\033[31m", "\033[32m", "\033[33m", "\033[1m"
 COLOURS = {"VIOLATED": RED, "FAIL": RED, "absent": RED, "PASS": GREEN, "UNKNOWN": YELLOW, "unknown": YELLOW}
 
@@ -36,9 +41,11 @@ def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]
     yield ""
     yield from faults(result.model, verbose)
     yield from totals(result.model)
+    yield from effects(result.model)
+    yield from unrest(result.model)
     yield ""
     yield from rulings(result, verbose)
-    yield from explanations(result)
+    yield from explanations(result, verbose)
     yield ""
     yield from conclusion(result, run)
 
@@ -56,7 +63,8 @@ def heading(result: Result) -> Iterator[str]:
     header, scenario = result.model.header, result.scenario
     yield f"{header.scenario}: {scenario.title}"
     workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
-    yield f"broker {header.broker} · {workers} · {producers} · seed {header.seed}"
+    who = f"broker {header.broker} · {workers} · {producers}"
+    yield " · ".join([who, f"seed {header.seed}", *Variation.of(header).words()])
 
 
 def faults(model: Model, verbose: bool) -> Iterator[str]:
@@ -97,11 +105,25 @@ def totals(model: Model) -> Iterator[str]:
         yield "             A job delivered twice is legal here: at-least-once."
 
 
+def effects(model: Model) -> Iterator[str]:
+    """What finished work left behind in the lab's ledger, where the scenario keeps one."""
+    ledger = Counter(op.type for op in model.ops if op.process == "ledger")
+    if ledger:
+        turned_away = f", {ledger['fail']} turned away" if ledger["fail"] else ""
+        yield f"  Effects    {ledger['ok']} written{turned_away}"
+
+
+def unrest(model: Model) -> Iterator[str]:
+    """Why the run did not come to rest. It may be a broker that says at length why it cannot start."""
+    if model.end and not model.end.drained:
+        first, *more = model.end.why.splitlines()
+        yield from (f"  Unrest     {first}", *(f"             {line}" for line in more))
+
+
 def rulings(result: Result, verbose: bool) -> Iterator[str]:
     """What the scenario asks about and what went wrong; the rest only in number."""
     focus = result.scenario.focus
-    rank: dict[str, int] = {name: place for place, name in enumerate(focus)}
-    ordered = sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+    ordered = in_focus(result)
     quiet = [] if verbose else [
         ruling for ruling in ordered
         if ruling.verdict.invariant not in focus and ruling.standing in (HOLDS, NOT_APPLICABLE)
@@ -111,50 +133,58 @@ def rulings(result: Result, verbose: bool) -> Iterator[str]:
             yield from ruling_lines(ruling)
     for standing in (HOLDS, NOT_APPLICABLE):
         if count := sum(ruling.standing == standing for ruling in quiet):
-            yield f"  {word(standing):<10} {f'{count} more':<20} (--verbose)"
+            yield f"  {word(standing):<10} {f'{count} more':<22} (--verbose)"
+
+
+def in_focus(result: Result) -> list[Ruling]:
+    """Those that the scenario asks about come first."""
+    rank: dict[str, int] = {name: place for place, name in enumerate(result.scenario.focus)}
+    return sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
 
 
 def ruling_lines(ruling: Ruling) -> Iterator[str]:
     verdict, standing, because = ruling
-    yield f"  {word(standing):<10} {verdict.invariant:<20} {verdict.summary}"
+    yield f"  {word(standing):<10} {verdict.invariant:<22} {first_line(verdict.summary)}"
     meaning = {
         "expected": f"as the scenario says it must be. {because}",
         "tolerated": f"as the scenario says it may be. {because}",
         "absent": f"but the scenario says that it must be violated. {because}",
     }.get(standing)
     if meaning:
-        yield f"{'':<34}{meaning}"
+        yield from textwrap.wrap(meaning, WIDTH, initial_indent=" " * 36, subsequent_indent=" " * 36)
 
 
-def explanations(result: Result) -> Iterator[str]:
-    for verdict, standing, _ in result.rulings:
-        lines = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
-        if lines:
+def explanations(result: Result, verbose: bool) -> Iterator[str]:
+    """One story for each job that something happened to, with all the rules that it breaks."""
+    stories: dict[str, list[str]] = {}
+    for verdict, standing, _ in in_focus(result):
+        story = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
+        if story:
+            about = verdict.job if verdict.job and not verbose else verdict.invariant
+            lines = stories.setdefault(about, story)
             lines.append(f"Rule: {CHECKER[verdict.invariant].rule}")
-            yield from ("", *(f"  {line}" for line in lines))
+    for lines in stories.values():
+        yield from ("", *(f"  {line}" for line in lines))
 
 
 def conclusion(result: Result, run: Path) -> Iterator[str]:
     if result.outcome == "pass":
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
     elif result.outcome == "fail":
-        wrong = result.with_standing(VIOLATED, "absent")
-        names = ", ".join(f"{verdict.invariant} {standing}" for verdict, standing, _ in wrong)
-        lab = CHECKER[wrong[0].verdict.invariant].lab
-        yield f"FAIL   {names}     exit {result.exit_code}      Why it matters: {lab}"
+        wrong = [ruling for ruling in in_focus(result) if ruling.standing in (VIOLATED, "absent")]
+        yield f"FAIL   {names_of(wrong)}     exit {result.exit_code}"
+        first = wrong[0].verdict.invariant
+        yield f"Why    dsjq-lab explain {first}     ({CHECKER[first].lab})"
     else:
-        yield f"{tally(result):<64} {result.seconds:.1f} s"
+        yield f"{tally(result):<72} {result.seconds:.1f} s"
         for reason in result.unproven:
-            yield f"        {reason}"
+            yield f"        {first_line(reason)}"
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
     folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     yield f"Run    {folder}"
-    header = result.model.header
     if result.outcome != "pass":
-        broker = "" if header.broker == "dsjq" else f" --broker {header.broker}"
-        seed = "" if header.seed == result.scenario.seed else f" --seed {header.seed}"
-        yield f"Again  dsjq-lab run {folder}{broker}{seed}"
-    elif header.broker == "dsjq" and "p01" in library.contents("zoo"):
+        yield f"Again  dsjq-lab run {quote(str(folder))}"
+    elif result.model.header.broker == "dsjq" and "p01" in library.contents("zoo"):
         yield "Next   a broker with a bug:  dsjq-lab run worker_churn --broker zoo/p01"
 
 
@@ -162,13 +192,27 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
 
 
 def tally(result: Result) -> str:
-    how_many = (f"{len(result.with_standing(standing))} {said}" for standing, said in
-                ((HOLDS, "hold"), (VIOLATED, "violated"), (UNKNOWN, "unknown")))  # fmt: skip
-    return f"{result.outcome.upper():<6} {', '.join(how_many)}"
+    count = Counter(ruling.standing for ruling in result.rulings)
+    always = [f"{count[HOLDS]} hold", f"{count[VIOLATED]} violated", f"{count[UNKNOWN]} unknown"]
+    others = ("expected", "tolerated", "absent", NOT_APPLICABLE)
+    if_any = [f"{count[standing]} {standing}" for standing in others if count[standing]]
+    return f"{result.outcome.upper():<6} {', '.join([*always, *if_any])}"
 
 
 def word(standing: str) -> str:
     return standing.upper() if standing == VIOLATED else {NOT_APPLICABLE: "n/a"}.get(standing, standing)
+
+
+def names_of(wrong: list[Ruling]) -> str:
+    """ "fifo, no_leak violated, effect_once absent" """
+    names: dict[str, list[str]] = {}
+    for verdict, standing, _ in wrong:
+        names.setdefault(standing, []).append(verdict.invariant)
+    return ", ".join(f"{', '.join(those)} {standing}" for standing, those in names.items())
+
+
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def some(count: int, thing: str) -> str:

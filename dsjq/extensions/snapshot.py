@@ -1,0 +1,56 @@
+"""A snapshot is a shorter history with the same end: legal records, all but the last.
+
+A job is brought to where it is along edges of TRANSITIONS, without the detours that it really took. What is
+then still missing are the totals, which count the detours as well.
+"""
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from .. import messages as m
+from ..lifecycle import DEAD, DELAYED, DONE, FAILED, PENDING, Job, Queue, apply
+
+
+class Totals(NamedTuple):
+    """The last of a snapshot."""
+
+    submitted: int
+    deliveries: int
+    requeued: int
+    done: int
+
+
+def snapshot(queue: Queue) -> Iterator[m.Record | Totals]:
+    """What `restore` makes an empty queue equal to `queue` with."""
+    for job in chain(queue.finished.values(), queue.jobs.values()):
+        yield from _life(job)
+    yield Totals(queue.submitted, queue.deliveries, queue.requeued, queue.counts[DONE])
+
+
+def restore(queue: Queue, record: m.Record | Totals) -> None:
+    """Apply one record of a snapshot, or of what happened since."""
+    if isinstance(record, Totals):
+        queue.submitted, queue.deliveries, queue.requeued, queue.counts[DONE] = record
+    else:
+        apply(queue, record)
+
+
+def _life(job: Job) -> Iterator[m.Record]:
+    id, kind, start_at = job.id, m.Submitted, 0.0
+    if job.state == DELAYED:
+        kind, start_at = m.Delayed, job.due
+    yield kind(id, job.payload, start_at, job.priority, job.lease_s, job.max_attempts, job.key)
+    if job.free:  # attempts that do not count are those before a kick
+        yield m.Delivered(id, job.holder, job.token, job.due, job.free)
+        yield m.Died(id, "snapshot")
+        yield m.Kicked(id)
+    if job.attempts > job.free:
+        yield m.Delivered(id, job.holder, job.token, job.due, job.attempts)
+        if job.state == PENDING:
+            yield m.Requeued(id, "snapshot")
+        elif job.state == FAILED:
+            yield m.Failed(id, job.due)
+        elif job.state == DONE:
+            yield m.Acked(id)
+        elif job.state == DEAD:
+            yield m.Died(id, "snapshot")

@@ -1,0 +1,40 @@
+"""A black box: any program, in any language, that speaks the four core commands on a port that it is told.
+
+Its command line is split as a shell would do it, but no shell is run: what a scenario or a student writes
+there is words, and never a second command.
+"""
+
+import re
+import shlex
+import shutil
+
+from dsjq_lab.brokers.broker import Broker, Place
+from dsjq_lab.errors import UsageError
+from dsjq_lab.library import did_you_mean
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+PLACEHOLDERS = ("port", "host", "data", "ack_timeout", "max_attempts")
+
+
+class Command(Broker):
+    core = True
+
+    def __init__(self, text: str) -> None:
+        self.name = text
+        try:
+            self.words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"not a command line: {text}: {error}") from None
+        used = PLACEHOLDER.findall(text)
+        for word in used:
+            if word not in PLACEHOLDERS:
+                raise UsageError(f"{{{word}}} stands for nothing{did_you_mean(word, PLACEHOLDERS)}")
+        if "port" not in used:
+            raise UsageError("the lab must tell the broker its port: write {port} into its command")
+        if shutil.which(self.words[0]) is None:
+            raise UsageError(f"no such program, or it may not be executed: {self.words[0]}")
+        self.limits_attempts = "max_attempts" in used
+
+    def command(self, place: Place) -> list[str]:
+        meant = {**place._asdict(), "ack_timeout": f"{place.ack_timeout_s:g}"}
+        return [PLACEHOLDER.sub(lambda match: str(meant[match[1]]), word) for word in self.words]

@@ -1,0 +1,256 @@
+"""What goes wrong in a scenario: a deed is a verb, a victim and a trigger, and a fault has an end as well.
+
+Triggers and ends are better said by what happens (`when: {before_ack: 1}`, `until: {redelivered: that job}`)
+than by the clock: an event is exact on every machine, and a story in seconds is a guess about a machine.
+"""
+
+from math import floor
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag
+from pydantic_core import PydanticCustomError
+
+from dsjq_lab.scenario_values import (
+    DEAD_JOBS,
+    THAT_JOB,
+    AnyVictim,
+    AtLeastOne,
+    Duration,
+    MaybeDuration,
+    Name,
+    Occurrence,
+    Share,
+    Strict,
+    Victim,
+    key,
+    positive,
+    text_like,
+)
+
+Event = Literal[
+    "submitted",
+    "delivered",
+    "redelivered",
+    "before_work",
+    "before_effect",
+    "before_ack",
+    "ack_sent",
+    "acked",
+    "failed",
+    "broker_ready",
+]
+EVENTS = {  # whose event it is, and how the nth (or that of a job) reads in a plan
+    "submitted": ("producer", "submit {} is confirmed"),
+    "delivered": ("worker", "delivery {} is read, its work not begun"),
+    "redelivered": ("worker", "redelivery {} is read, its work not begun"),
+    "before_work": ("worker", "work {} is about to begin"),
+    "before_effect": ("worker", "effect {} is about to be written, its work done"),
+    "before_ack": ("worker", "ack {} is about to be sent, its work done"),
+    "ack_sent": ("worker", "ack {} has left, its reply not read"),
+    "acked": ("worker", "ack {} is confirmed"),
+    "failed": ("worker", "failure {} is confirmed"),
+    "broker_ready": ("broker", "start {} of the broker is over"),
+}
+
+
+class Timed(NamedTuple):
+    at_s: list[float]  # the moments of all strikes, from the start of the load
+
+
+class When(NamedTuple):
+    event: str
+    nth: int | str  # in the whole run; or "that job": the one of the event that struck
+
+    def __str__(self) -> str:
+        which = "of that job" if self.nth == THAT_JOB else self.nth
+        return EVENTS[self.event][1].format(which)
+
+
+class After(NamedTuple):
+    id: str  # of the fault of which every strike must have ended
+
+
+def a_time_or_an_event(value: Any) -> str:
+    return "an event" if isinstance(value, dict) else "a time"
+
+
+Until = Annotated[
+    Annotated[Duration, Tag("a time")]
+    | Annotated[dict[Event, Occurrence], Field(min_length=1, max_length=1), Tag("an event")],
+    Discriminator(a_time_or_an_event),
+]
+
+
+class Deed(Strict):
+    verb: ClassVar[str]
+
+    victim: AnyVictim
+    id: Name = None
+    at_s: MaybeDuration = key("at", None)
+    every_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("every", None)
+    from_s: MaybeDuration = key("from", None)
+    until: Until | None = None  # beside `every` a time, the last strike's; else an event, the fault's end
+    when: Annotated[dict[Event, AtLeastOne], Field(min_length=1, max_length=1)] = {}
+    after: Name = None
+
+    @property
+    def until_s(self) -> float | None:
+        return self.until if isinstance(self.until, float) else None
+
+    @property
+    def trigger(self) -> Timed | When | After:
+        if self.when:
+            return When(*next(iter(self.when.items())))
+        if self.after is not None:
+            return After(self.after)
+        if self.every_s is None or self.until_s is None:
+            return Timed([self.at_s or 0.0])
+        start_s = self.every_s if self.from_s is None else self.from_s
+        strikes = floor(round((self.until_s - start_s) / self.every_s, 6)) + 1  # until is included
+        return Timed([round(start_s + i * self.every_s, 6) for i in range(strikes)])
+
+    @property
+    def end(self) -> float | When | None:
+        """After how many seconds, or by which event, the victim is back; None is at once, or for good."""
+        return None
+
+    def moment(self) -> str:
+        match self.trigger:
+            case When() as event:
+                return f"when {event}"
+            case After(id):
+                return f"after {id} has ended"
+            case Timed(at_s) if self.every_s is not None:
+                return f"every {self.every_s:g} s from {at_s[0]:g} s until {self.until_s:g} s"
+            case Timed(at_s):
+                return f"at {at_s[0]:g} s"
+
+    def what(self) -> str:
+        return f"{self.verb} {self.victim.text}"
+
+    def ending(self) -> str:
+        return ""
+
+    def note(self) -> str:
+        match self.trigger:
+            case When(event):
+                return "  (exact)" if EVENTS[event][0] != "broker" else ""
+            case After():
+                return ""
+            case Timed(at_s):
+                return f"  (strikes: {len(at_s)})"
+
+    def __str__(self) -> str:
+        name = f"{self.id}: " if self.id else ""
+        return f"{name}{self.moment()}: {self.what()}{self.ending()}{self.note()}"
+
+
+class Fault(Deed):
+    end_word: ClassVar[str]  # the key that ends it by time
+    endings: ClassVar[tuple[str, str]]  # how it reads in a plan that it ends by time, and by event
+    may_last: ClassVar[bool] = False  # for good
+
+    lasts_s: MaybeDuration = None
+
+    @property
+    def end(self) -> float | When | None:
+        if isinstance(self.until, dict):
+            return When(*next(iter(self.until.items())))
+        return self.lasts_s
+
+    def ending(self) -> str:
+        by_time, by_event = self.endings
+        match self.end:
+            case None:
+                return ", for good"
+            case When() as event:
+                return ", " + by_event.format(str(event).partition(",")[0])
+            case lasts_s:
+                return ", " + by_time.format(f"{lasts_s:g} s")
+
+
+class Kill(Fault):
+    verb, end_word, endings, may_last = "kill", "restart_after", ("back after {}", "back when {}"), True
+    victim: AnyVictim = key("kill")
+    lasts_s: MaybeDuration = key("restart_after", None)
+
+
+class Term(Kill):
+    verb = "term"
+    victim: AnyVictim = key("term")
+    grace_s: Duration = key("grace", "5s")  # then it is killed, like a process that a supervisor has to stop
+
+    def ending(self) -> str:
+        return f"{super().ending()}, killed if it takes more than {self.grace_s:g} s"
+
+
+def only_the_broker(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker is restarted; others: kill with restart_after")
+    return victim
+
+
+class Restart(Term):
+    verb, end_word, endings, may_last = "restart", "down_for", ("down for {}", "down until {}"), False
+    victim: Annotated[AnyVictim, AfterValidator(only_the_broker)] = key("restart")
+    lasts_s: Duration = key("down_for", "0s")
+
+
+class Pause(Fault):
+    verb, end_word, endings = "pause", "for", ("for {}", "until {}")
+    victim: AnyVictim = key("pause")
+    lasts_s: MaybeDuration = key("for", None)
+
+
+def only_a_worker(victim: Victim) -> Victim:
+    if victim.role != "worker":
+        raise PydanticCustomError("value", "only workers have a handler that can hang; others: pause")
+    return victim
+
+
+class Hang(Pause):
+    verb = "hang"
+    victim: Annotated[AnyVictim, AfterValidator(only_a_worker)] = key("hang")
+
+
+class Throttle(Pause):
+    verb = "throttle"
+    victim: AnyVictim = key("throttle")
+    share: Share = key("to")  # of the time, in which it runs
+
+    def what(self) -> str:
+        return f"{super().what()} to {self.share:.0%} of its time"
+
+
+def only_dead_jobs(text: Any) -> Victim:
+    if text != DEAD_JOBS:
+        raise PydanticCustomError("value", f"what is kicked is called '{DEAD_JOBS}'")
+    return Victim(DEAD_JOBS, "auditor", "the")
+
+
+class Kick(Deed):
+    """An operator's deed: all dead jobs get another chance."""
+
+    verb = "kick"
+    victim: Annotated[Victim, PlainValidator(only_dead_jobs), text_like(DEAD_JOBS)] = key("kick")
+
+
+VERBS: dict[str, type[Deed]] = {
+    deed.verb: deed for deed in (Kill, Term, Restart, Pause, Hang, Throttle, Kick)
+}
+
+
+def verb_of(entry: Any) -> str | None:
+    return next((word for word in entry if word in VERBS), None) if isinstance(entry, dict) else None
+
+
+AnyDeed = Annotated[
+    Annotated[Kill, Tag("kill")]
+    | Annotated[Term, Tag("term")]
+    | Annotated[Restart, Tag("restart")]
+    | Annotated[Pause, Tag("pause")]
+    | Annotated[Hang, Tag("hang")]
+    | Annotated[Throttle, Tag("throttle")]
+    | Annotated[Kick, Tag("kick")],
+    Discriminator(verb_of),
+]

@@ -1,0 +1,204 @@
+"""Each fault, on real processes: it strikes whom and when it should, and the history says so."""
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
+
+from dsjq_lab import runs
+from dsjq_lab.brokers import Dsjq
+from dsjq_lab.history import Op
+
+MS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Plays a scenario with these faults; its history, which must end in good order."""
+    def played(faults: str, broker: Dsjq | None = None, **options) -> list[Op]:
+        ops = ops_of(runs.play(scenario(tmp_path, faults, **options), broker=broker))
+        assert came_to_rest(ops), ending(ops)
+        return ops
+    return played
+
+
+def phases(ops: list[Op], verb: str) -> list[Op]:
+    """Of the only strike of that verb: begin, struck, end."""
+    strikes = only(ops, process="nemesis", f=verb)
+    assert [op.value["phase"] for op in strikes] == ["begin", "struck", "end"]
+    return strikes
+
+
+def between(ops: list[Op], first: Op, last: Op) -> list[Op]:
+    return [op for op in ops if first.time_ns < op.time_ns < last.time_ns]
+
+
+def test_a_handler_hangs_and_its_lease_is_renewed_until_max_runtime(play):
+    ops = play("[{when: {before_work: 2}, hang: that worker, until: {redelivered: that job}}]",
+               workers={"renew": True, "max_runtime": "800ms"})
+    begin, struck, end = phases(ops, "hang")
+    victim = begin.value["victim"]
+    during = between(ops, struck, end)
+    touches = only(during, process=victim, f="touch", type="ok")
+    assert 3 <= len(touches) <= 6  # every 167 ms, for 800 ms
+    job = touches[0].value["job"]
+    again = [op for op in only(during, f="reserve", type="ok") if op.value.get("job") == job]
+    assert [op.process == victim for op in again] == [False]
+    assert again[0].time_ns > touches[-1].time_ns + 400 * MS
+    late = [op for op in only(ops, process=victim, f="ack") if op.time_ns > end.time_ns][:2]
+    assert [op.type for op in late] == ["invoke", "fail"]  # it goes on with what it had in hand, too late
+
+
+def test_without_renewals_a_hanging_handler_loses_its_job_with_the_lease(play):
+    ops = play("[{when: {before_ack: 2}, hang: that worker, for: 900ms}]")
+    begin, struck, end = phases(ops, "hang")
+    assert begin.value["exact"] and end.time_ns - struck.time_ns >= 900 * MS
+    assert not only(ops, f="touch")
+    assert only(between(ops, struck, end), process=begin.value["victim"]) == []
+    assert len(only(ops, f="ack", type="fail")) == 1
+
+
+def test_a_worker_that_hangs_at_no_gate_is_struck_at_its_next_handler(play):
+    ops = play("[{hang: worker 1, at: 0s, for: 300ms}]", rate="20/s", jobs=20)
+    begin, struck, _ = phases(ops, "hang")
+    assert not begin.value["exact"]
+    taken = [op for op in only(ops, process="worker 1", f="reserve", type="ok") if "id" in op.value]
+    assert taken[0].time_ns < struck.time_ns < taken[1].time_ns
+
+
+def test_a_throttled_worker_goes_on_slowly(play):
+    ops = play("[{throttle: that worker, to: 30%, when: {acked: 2}, for: 1s}]", jobs=60, rate="40/s",
+               workers={"count": 1, "work_time": "0s"})
+    begin, _, end = phases(ops, "throttle")
+    moments = [op.time_ns for op in between(only(ops, process="worker 1"), begin, end)]
+    gaps = [after - before for before, after in pairwise(moments)]
+    assert sum(gap > 50 * MS for gap in gaps) >= 5  # stopped 70 ms of each 100
+    assert len(moments) > 20
+
+
+def test_a_process_that_ignores_sigterm_is_killed_and_the_history_says_so(tmp_path, play):
+    broker = tmp_path / "broker.py"
+    broker.write_text("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOUR_COMMANDS)
+    ops = play("[{restart: broker, when: {acked: 6}, grace: 300ms}]", broker=Dsjq(broker))
+    begin, struck, _ = phases(ops, "restart")
+    (escalated,) = only(ops, f="escalated")
+    assert escalated.value == {"victim": "broker", "after_s": 0.3}
+    assert begin.time_ns + 300 * MS <= escalated.time_ns < struck.time_ns
+    exits = [op.value for op in only(ops, f="exit") if op.value["victim"] == "broker"]
+    assert exits == [{"victim": "broker", "status": -9, "planned": True}]
+
+
+def test_a_polite_broker_is_not_killed(play):
+    ops = play("[{restart: broker, when: {acked: 6}, grace: 2s}]")
+    phases(ops, "restart")
+    assert not only(ops, f="escalated")
+
+
+def test_an_event_ends_a_fault(play):
+    ops = play("[{kill: worker 1, at: 0s, until: {acked: 5}}]", rate="50/s", jobs=8)
+    _, _, end = phases(ops, "kill")
+    acks = only(ops, f="ack", type="ok")
+    assert acks[4].time_ns < end.time_ns < acks[5].time_ns
+
+
+def test_an_event_that_is_over_ends_a_fault_at_once(play):
+    ops = play("[{when: {acked: 4}, pause: worker 1, until: {acked: 2}}]")
+    _, struck, end = phases(ops, "pause")
+    assert end.time_ns - struck.time_ns < 100 * MS
+
+
+def test_an_end_that_never_comes_does_not_keep_the_run(tmp_path):
+    faults = "[{throttle: worker 1, to: 50%, at: 0s, until: {acked: 99}}]"
+    ops = ops_of(runs.play(scenario(tmp_path, faults, finish_within="1s")))
+    phases(ops, "throttle")
+    assert ending(ops)["why"] == "a fault has not ended"
+    assert ops[-1].time_ns - ops[0].time_ns < 6000 * MS
+
+
+def test_one_fault_comes_after_another(play):
+    ops = play("[{after: first, pause: worker 2, for: 50ms}, "
+               "{id: first, kill: worker 1, every: 100ms, until: 200ms, restart_after: 50ms}]")
+    kills, pauses = only(ops, process="nemesis", f="kill"), phases(ops, "pause")
+    assert len(kills) == 6 and kills[-1].time_ns < pauses[0].time_ns
+
+
+def test_the_start_of_the_broker_is_an_event(play):
+    ops = play("[{restart: broker, at: 50ms}, {when: {broker_ready: 2}, kill: worker 1, restart_after: 0s}]",
+               rate="20/s")
+    begin, *_ = phases(ops, "kill")
+    assert begin.time_ns > only(ops, f="broker_ready")[1].time_ns and not begin.value["exact"]
+
+
+def test_a_worker_dies_when_its_ack_has_left_and_its_reply_is_not_read(play):
+    ops = play("[{when: {ack_sent: 3}, kill: that worker, restart_after: 0s}]")
+    begin, *_ = phases(ops, "kill")
+    his = [op for op in only(ops, process=begin.value["victim"]) if op.time_ns < begin.time_ns]
+    assert (his[-1].type, his[-1].f) == ("invoke", "ack")
+
+
+def test_an_operator_kicks_dead_jobs(play):
+    ops = play("[{when: {failed: 7}, kick: dead jobs}]", workers={"count": 1, "fail_rate": 0.8},
+               max_attempts=2)
+    kicks = only(ops, f="kick", type="ok")
+    assert kicks and {op.process for op in kicks} == {"auditor"}
+    for kick in kicks:
+        again = [op for op in only(ops, f="reserve", type="ok") if op.value.get("job") == kick.value["job"]]
+        assert again[-1].time_ns > kick.time_ns
+    assert not only(ops, process="nemesis")
+
+
+def test_a_kick_that_finds_nobody_dead_is_missed(play):
+    ops = play("[{when: {acked: 1}, kick: dead jobs}]")
+    assert [(op.f, op.value["phase"]) for op in only(ops, process="nemesis")] == [("kick", "missed")]
+
+
+@pytest.mark.parametrize(("kind", "types"), [
+    ("append", ["ok", "ok"]),
+    ("idempotent", ["ok", "fail"]),
+    ("fenced", ["ok", "fail"]),
+])
+def test_a_zombie_writes_late(play, kind, types):
+    ops = play("[{when: {before_effect: 2}, pause: that worker, until: {acked: that job}}]",
+               workers={"effect": kind})
+    begin, *_ = phases(ops, "pause")
+    late = [op for op in only(ops, f="effect") if op.value["worker"] == begin.value["victim"]][-1]
+    effects = [op for op in only(ops, process="ledger") if op.value["job"] == late.value["job"]]
+    assert [op.type for op in effects] == types and effects[-1] == late
+    acks = [op for op in only(ops, f="ack", type="invoke") if op.value["job"] == late.value["job"]]
+    assert len(acks) == (1 if kind == "fenced" else 2)  # who is fenced off has lost the job, and drops it
+
+
+@pytest.mark.parametrize(("kind", "types"), [("append", ["ok", "ok"]), ("idempotent", ["ok", "fail"]),
+                                             ("fenced", ["ok", "ok"])])
+def test_a_worker_dies_between_its_effect_and_its_ack(play, kind, types):
+    ops = play("[{when: {before_ack: 2}, kill: that worker, restart_after: 0s}]", workers={"effect": kind})
+    effects: dict[str, list[str]] = {}
+    for op in only(ops, process="ledger"):
+        effects.setdefault(op.value["job"], []).append(op.type)
+    assert sorted(effects.values(), key=len) == [["ok"]] * 5 + [types]
+    assert len(only(ops, f="ack", type="ok")) == 6  # an effect that is there already is acknowledged
+
+
+def test_gates_are_answered_while_the_broker_starts(tmp_path, play):
+    broker = tmp_path / "broker.py"
+    broker.write_text("import pathlib, time\nlived = pathlib.Path(__file__).with_suffix('.lived')\n"
+                      "if lived.exists(): time.sleep(1)\nlived.touch()\n" + FOUR_COMMANDS)
+    ops = play("[{when: {before_work: 2}, kill: broker, restart_after: 0s}, "
+               "{when: {before_ack: 4}, pause: worker 1, for: 0s}]",
+               broker=Dsjq(broker), workers={"work_time": "300ms"})
+    _, struck, end = phases(ops, "kill")
+    assert end.time_ns - struck.time_ns > 1000 * MS
+    assert len(only(between(ops, struck, end), f="ack", type="invoke")) == 2
+
+
+def test_an_exact_fault_takes_the_next_occasion_if_its_victim_is_struck_already(play):
+    ops = play("[{when: {delivered: 2}, pause: that worker, for: 300ms}, "
+               "{when: {delivered: 2}, kill: that worker, restart_after: 0s}]")
+    pause, *_ = phases(ops, "pause")
+    kill, *_ = phases(ops, "kill")
+    assert kill.value["exact"] and kill.value["victim"] != pause.value["victim"]
