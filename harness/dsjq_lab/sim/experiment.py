@@ -14,7 +14,7 @@ from dsjq_lab.checkers import judge
 from dsjq_lab.conductor import conduct
 from dsjq_lab.history import FORMAT, Header, History
 from dsjq_lab.model import Model
-from dsjq_lab.results import Result, rule
+from dsjq_lab.results import Result, deviations, rule
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.kernel import START_NS, Deviation, Endless, Kernel, Stuck
 from dsjq_lab.sim.loader import Loader
@@ -92,12 +92,14 @@ class Experiment:
             ack_timeout_ns=round(scenario.broker.ack_timeout_s * 1e9),
             max_attempts=scenario.broker.max_attempts if self.broker.limits_attempts else None,
             finish_within_ns=round(scenario.finish_within_s * 1e9),
+            options={"core": True} if self.broker.core else {},
         )
 
     def judge(self, world: SimWorld) -> Result:
         ops = sorted(world.ops, key=lambda op: op.time_ns)
         model = Model(History(self.header(), ops, False))
-        return Result(self.scenario, model, rule(judge(model), self.scenario.expect), unproven(model))
+        rulings = rule(judge(model), deviations(self.scenario.expect, model.header))
+        return Result(self.scenario, model, rulings, unproven(model))
 
 
 def failures(result: Result) -> Iterable[str]:

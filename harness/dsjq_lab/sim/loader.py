@@ -13,6 +13,7 @@ No real module is changed. The copies differ from the originals in their `__buil
 import ast
 import builtins
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,18 +29,18 @@ from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
 
 REBUILT = frozenset("""
-    argparse concurrent concurrent.futures concurrent.futures._base concurrent.futures.thread queue sched secrets
-    selectors socketserver logging logging.handlers http http.client http.server uuid pathlib glob
+    argparse pathlib concurrent concurrent.futures concurrent.futures._base concurrent.futures.thread queue sched secrets
+    selectors socketserver logging logging.handlers http http.client http.server uuid glob
 """.split())
 PURE = frozenset("""
     __future__ _collections_abc _weakrefset abc array ast base64 binascii bisect calendar codecs
     collections contextlib contextvars copy copyreg csv dataclasses decimal difflib email encodings enum errno
-    fnmatch fractions functools genericpath gettext hashlib heapq hmac html inspect io ipaddress itertools json
+    fnmatch fractions functools genericpath gettext hashlib heapq hmac html inspect ipaddress itertools json
     keyword linecache locale marshal math mimetypes ntpath numbers operator pickle platform posixpath pprint re
     reprlib shlex stat statistics string struct textwrap token tokenize traceback types typing unicodedata urllib
     warnings weakref zlib
 """.split())
-SHARED = frozenset({"argparse"})  # rebuilt once for all, since it takes long and remembers nothing
+SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all, since it takes long and remembers nothing
 LEFT_OUT = frozenset({"_queue"})  # C accelerators on real locks; the module that asks has a twin in Python
 
 
@@ -95,6 +96,7 @@ def simulated(name: str) -> dict[str, Any] | None:
         "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
         "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
         "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
+        "io": lambda: {**system.public(io), "open": open_here},
         "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
     }  # fmt: skip
     if name not in makers:
@@ -103,6 +105,12 @@ def simulated(name: str) -> dict[str, Any] | None:
     return {
         name: partial(thing) if isinstance(thing, FunctionType) else thing for name, thing in makers[name]().items()
     }
+
+
+def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
+    process = sim().operation().process
+    assert process is not None
+    return open_file(process, file, *arguments, **options)
 
 
 class Loader:
@@ -204,7 +212,7 @@ class Loader:
             return self.shared[name]
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         module = self._execute(process, name, path, package, studied)
-        if name in SHARED:
+        if "_sys" in vars(module):
             vars(module).update(_sys=Sys("sys"))
         if name in SHARED or (studied and is_stateless(module)):
             self.shared[name] = module
@@ -258,10 +266,6 @@ class Loader:
                         getattr(modules[-1], wanted)  # says what is wrong
             return modules[-1]
 
-        def open(file: Any, *arguments: Any, **options: Any) -> Any:
-            sim().operation()
-            return open_file(us(), file, *arguments, **options)
-
         def print(*values: Any, sep: str | None = None, end: str | None = None, file: Any = None,
                   flush: bool = False) -> None:
             text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
@@ -286,7 +290,7 @@ class Loader:
             return made
 
         return {
-            "__import__": __import__, "open": open, "print": print, "input": input, "id": id,
+            "__import__": __import__, "open": open_here, "print": print, "input": input, "id": id,
             "__build_class__": build_class, "exit": system.leave_thread, "quit": system.leave_thread,
             POINT: point,
         }  # fmt: skip

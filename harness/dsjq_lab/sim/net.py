@@ -100,16 +100,16 @@ class Listener:
 class Network:
     def __init__(self) -> None:
         self.listeners: dict[object, Listener] = {}
-        self.waiters: list[Task] = []  # of the lab, for somebody to listen
+        self.on_listen: Callable[[object], object] = lambda address: None
         self.next_port = FIRST_EPHEMERAL_PORT
 
     def port(self) -> int:
         self.next_port += 1
         return self.next_port
 
-    def listen(self, key: object, listener: Listener) -> None:
-        self.listeners[key] = listener
-        sim().wake_all(self.waiters)
+    def listen(self, listener: Listener) -> None:
+        self.listeners[key(listener.address)] = listener
+        self.on_listen(listener.address)
 
 
 class Endpoint:

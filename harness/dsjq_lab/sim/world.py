@@ -14,32 +14,29 @@ from typing import Any
 
 from dsjq_lab import workload
 from dsjq_lab.brokers import Broker, Place
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
-from dsjq_lab.processes import NotReady, describe
+from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.disk import Disk
 from dsjq_lab.sim.kernel import Kernel, Task
 from dsjq_lab.sim.loader import Loader, SimUnsupported
-from dsjq_lab.sim.net import Connection, Endpoint, Network
+from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
 from dsjq_lab.warden import CHANNEL
-from dsjq_lab.world import Event, Exit, Gate, Signal
+from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
 CLIENT = Path(workload.__file__)
 PORT = 4730
 DATA = Path("/lab/data")
-READY_TIMEOUT_S = 10.0
 OUTPUT_LINES_SHOWN = 5
 
 
-class SimNotReady(NotReady):
-    """The simulated broker does not listen."""
-
-    def __init__(self, process: Process) -> None:
-        what = describe(process.status) if not process.alive else f"nothing for {READY_TIMEOUT_S:g} s"
-        words = "".join(process.output).splitlines()[-OUTPUT_LINES_SHOWN:]
-        message = "\n".join([f"the broker did not listen: {what}", *(f"    {line}" for line in words)])
-        Exception.__init__(self, message)
+def not_ready(process: Process) -> LabError:
+    """Why it does not listen."""
+    what = "did not listen in time" if process.alive else f"ended before it listened: {describe(process.status)}"
+    words = "".join(process.output).splitlines()[-OUTPUT_LINES_SHOWN:]
+    return LabError("\n".join([f"the broker {what}", *(f"    {line}" for line in words)]))
 
 
 class SimWorld:
@@ -48,6 +45,7 @@ class SimWorld:
     def __init__(self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker) -> None:
         self.kernel, self.loader, self.broker = kernel, loader, broker
         self.network = kernel.network = Network()
+        self.network.on_listen = self.note_listener
         kernel.on_death, kernel.on_deadlock = self.note_death, self.note_deadlock
         self.disk = Disk()
         self.disk.make_folders(str(DATA))
@@ -58,7 +56,12 @@ class SimWorld:
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Channel] = {}
+        self.starting = False  # the broker, which does not listen yet
         self.late_ns = 0
+
+    @property
+    def core(self) -> bool:
+        return self.broker.core
 
     @property
     def lateness_ns(self) -> int:
@@ -71,12 +74,12 @@ class SimWorld:
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         if name == "broker":
-            self.wait_ready(self.launch(name))
+            self.launch(name)
             return
         role, _, number = name.partition(" ")
-        told = {**config, "port": PORT}
+        told = {**config, "port": PORT, "core": self.core}
         ours, theirs = Connection.pair()
-        process = self.new_process(name, [workload.__file__])
+        process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
         process.begin(lambda: self.loader.lab_module(process, CLIENT).main(role, number, told))
         channel = self.channels[name] = Channel(ours)
@@ -93,6 +96,7 @@ class SimWorld:
             path, module, argv = Path(arguments[0]), None, arguments
         process = self.new_process(name, argv)
         process.environ.update(self.broker.environment(self.place))
+        self.starting = True
         process.begin(lambda: self.loader.run(process, path, module))
         return process
 
@@ -101,14 +105,10 @@ class SimWorld:
         process.on_exit = partial(self.note_exit, process)
         return process
 
-    def wait_ready(self, process: Process) -> None:
-        deadline_ns = self.kernel.deadline(READY_TIMEOUT_S)
-        while PORT not in self.network.listeners:
-            waiting = process.alive and self.kernel.block(
-                "the broker to listen", deadline_ns, self.network.waiters, process.exit_waiters
-            )
-            if not waiting:
-                raise SimNotReady(process)
+    def note_listener(self, address: object) -> None:
+        if key(address) == PORT and self.starting:
+            self.starting = False
+            self.happened(Ready("broker", None))
 
     def signal(self, name: str, what: Signal) -> bool:
         self.kernel.operation(name)
@@ -126,15 +126,18 @@ class SimWorld:
                 self.kernel.resume(process)
         return True
 
-    def go(self, name: str) -> None:
-        self.say(name, b"go\n")
-
-    def stop(self, name: str) -> None:
-        self.say(name, b"stop\n")
-
-    def say(self, name: str, line: bytes) -> None:
+    def tell(self, name: str, word: str) -> None:
         if channel := self.channels.get(name):
-            channel.connection.outgoing.put(line)
+            channel.connection.outgoing.put(word.encode() + b"\n")
+
+    def resources(self, name: str) -> dict[str, int]:
+        process = self.running[name]
+        if not process.alive:
+            return {}
+        return {"threads": len(process.tasks), "descriptors": len(process.descriptors), "resident_bytes": 0}
+
+    def collect(self) -> None:
+        """What a broker traces of itself is not asked for: its DSJQ_TRACE is unset here."""
 
     # -- Events and history
 
@@ -147,13 +150,15 @@ class SimWorld:
             self.kernel.block("the next event", deadline_ns, self.waiters)
         return self.events.popleft()
 
-    def tell(self, event: Event) -> None:
+    def happened(self, event: Event) -> None:
         self.events.append(event)
         self.kernel.wake_all(self.waiters)
 
-    def record(self, process: str, f: str, value: Mapping[str, Any]) -> Op:
-        moment = {"time_ns": self.kernel.now_ns, "process": process, "type": "info", "f": f}
-        return self.write({**moment, "value": value, "error": None})
+    def record(
+        self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
+    ) -> Op:
+        moment = {"time_ns": self.kernel.now_ns, "process": process, "type": type, "f": f}
+        return self.write({**moment, "value": value, "error": error})
 
     def write(self, fields: Mapping[str, Any]) -> Op:
         op = Op(len(self.ops), **fields)
@@ -164,13 +169,18 @@ class SimWorld:
         for line in channel.receive():
             message = json.loads(line.decode())
             if "gate" in message:
-                self.tell(Gate(name, message["gate"], message["job"]))
+                self.happened(Gate(name, message["gate"], message["job"]))
+            elif "effect" in message:
+                self.happened(Effect(name, message["effect"]))
             else:
-                self.tell(self.write(message))
+                self.happened(self.write(message))
 
     def note_exit(self, process: Process, status: int) -> None:
         self.channels.pop(process.name, None)
-        self.tell(Exit(process.name, status))
+        if process.name == "broker" and self.starting:
+            self.starting = False
+            self.happened(Ready("broker", not_ready(process)))
+        self.happened(Exit(process.name, status))
 
     def note_death(self, task: Task, problem: BaseException) -> None:
         """A thread has died of an exception that nobody caught."""

@@ -108,7 +108,7 @@ class Socket:
             self.endpoint.address = ("0.0.0.0", network().port())
         if self.endpoint.listener is None:
             self.endpoint.listener = Listener(self.endpoint.address)
-            network().listen(key(self.endpoint.address), self.endpoint.listener)
+            network().listen(self.endpoint.listener)
 
     def accept(self) -> tuple["Socket", Any]:
         kernel = sim()
