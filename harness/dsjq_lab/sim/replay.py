@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from dsjq_lab import runs
-from dsjq_lab.report import terminal
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.story import Teller
 
@@ -39,8 +38,6 @@ def replay(folder: Path, step: bool) -> int:
             if sys.stdin.isatty():
                 input()
     print(*stored.findings(run), sep="\n")
-    if run.result is not None:
-        print(*terminal.explanations(run.result), sep="\n")
     if run.digest != digest:
         print(f"\nNOT the same run: {run.digest}, and {digest} when it was stored. Has the source changed?")
         return DIFFERENT

@@ -30,7 +30,8 @@ class Shrinker:
         self.tries = 0
 
     def shrink(self) -> None:
-        if not self.keep([]) and not self.keep_small():
+        self.keep([])
+        if self.schedule and not self.keep_small():
             self.reduce_scenario()
             for kind in KINDS:
                 self.keep([deviation for deviation in self.schedule if deviation.kind != kind])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dsjq_lab import runs, scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.library import NotFound
+from dsjq_lab.report.explain import explain
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.experiment import Experiment, Run
 from dsjq_lab.sim.kernel import Deviation
@@ -21,6 +22,7 @@ from dsjq_lab.sim.schedule import as_lists, from_lists
 from dsjq_lab.sim.search import Failure
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.verdict import VIOLATED
 
 FORMAT = 1
 SCHEDULE = "schedule.json"
@@ -92,6 +94,7 @@ def story(teller: Teller, run: Run) -> list[str]:
 
 
 def findings(run: Run) -> Iterator[str]:
+    """What is wrong, in certain terms, and what happened to the job that shows it."""
     for op in run.world.ops:
         if op.process == "lab" and op.f == "deadlock":
             yield "=> deadlock: " + "; ".join(op.value["circle"])
@@ -100,5 +103,8 @@ def findings(run: Run) -> Iterator[str]:
     if run.result is None:
         yield f"=> {run.failures[0]}: {run.kernel.broken}"
         return
-    for ruling in run.result.with_standing("violated"):
-        yield f"=> {ruling.verdict.invariant}: {ruling.verdict.summary}"
+    violated = [ruling.verdict for ruling in run.result.with_standing(VIOLATED)]
+    for verdict in violated:
+        yield f"=> {verdict.invariant}: {verdict.summary}"
+    for verdict in violated[:1]:
+        yield from (f"   {line}" for line in explain(verdict, run.result.model))
