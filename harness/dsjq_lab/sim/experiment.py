@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """One for each course of events, to the byte: every switch at its point and its time, every report."""
+        """Of the course of events, to the byte: every switch, at its point and its time, and every report."""
         told = [op.line() for op in self.world.ops]
         printed = [(process.name, process.output) for process in self.kernel.processes]
         whole = json.dumps([self.kernel.trail, told, printed])
@@ -51,7 +51,9 @@ class Run(NamedTuple):
 class Experiment:
     """A scenario and a broker, ready to be played again and again."""
 
-    def __init__(self, scenario: Scenario, broker: Broker | None = None, loader: Loader | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, broker: Broker | None = None, loader: Loader | None = None
+    ) -> None:
         self.scenario, self.broker = scenario, broker or Dsjq()
         file = getattr(self.broker, "file", None)
         home = Path(dsjq.__file__).parent.parent

@@ -1,7 +1,7 @@
 """`dsjq-lab explore SCENARIO`: thousands of interleavings, in processes that are watched from here.
 
-Student code runs in the children (child.py) and nowhere else. A child that is silent for too long is in a loop
-that passes no point, or in a call into C that never returns: it is killed, and that is a verdict too.
+Student code runs in the children (child.py) and nowhere else. A child that is silent for too long is in a
+loop that passes no point, or in a call into C that never returns: it is killed, and that is a verdict too.
 """
 
 import argparse
@@ -156,7 +156,8 @@ class Exploration:
             self.shown_s = time.monotonic()
             counts, spent_s = self.counts(), self.shown_s - self.started_s
             rate = f"{counts['runs'] / spent_s:.0f} runs/s"
-            self.note(f"{counts['runs']} runs, {rate}, {counts['distinct']} courses, {counts['failing']} fail")
+            different, fail = counts["distinct"], counts["failing"]
+            self.note(f"{counts['runs']} runs, {rate}, {different} different, {fail} fail")
 
     def outcome(self) -> tuple[str, int]:
         if self.failures:
@@ -191,9 +192,9 @@ def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
         lines += ["", f"  {', '.join(failure['names'])}", *(f"  {line}" for line in failure["story"])]
         if "folder" in failure:
             lines += [
-                f"  found in run {failure['nth_run']}; {failure['before']} deviations from the default schedule, "
-                f"{failure['after']} after {failure['tries']} tries",
-                f"  {failure['jobs']} jobs, {failure['workers']} workers, {failure['faults']} faults are left",
+                f"  found in run {failure['nth_run']}; {failure['before']} deviations from the default "
+                f"schedule, {failure['after']} after {failure['tries']} tries",
+                f"  left: {failure['jobs']} jobs, {failure['workers']} workers, {failure['faults']} faults",
                 f"Run    {failure['folder']}",
                 f"Again  dsjq-lab replay {failure['folder']}",
             ]

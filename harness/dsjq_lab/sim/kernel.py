@@ -57,7 +57,7 @@ class Deviation(NamedTuple):
     """
 
     task: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     kind: str
     value: str | int
 
@@ -101,7 +101,7 @@ class _Countdown:
 
     def __init__(self) -> None:
         left = FOREVER
-        at_zero: Callable[[], object] = lambda: None
+        at_zero: Callable[[], object] = dict  # nothing yet
 
         def point() -> None:
             nonlocal left
@@ -217,7 +217,7 @@ class Kernel:
             self._arm()
 
     def _haunt(self, task: Task) -> NoReturn:
-        """Raises in a task that was killed, at each of its points; for ever stops one that goes on all the same."""
+        """Raises in a task that was killed, at each of its points. One that goes on is set aside."""
         task.dying += 1
         if task.dying > DYING_POINTS_MAX:
             while True:
@@ -309,7 +309,7 @@ class Kernel:
             self.strategy.arrived(task)
 
     def deadline(self, timeout_s: float | None) -> int | None:
-        """When a time-out ends. Never early: a sleeper that looks at the clock finds that its time is over."""
+        """When a time-out ends. Never early: a sleeper that looks at the clock finds its time over."""
         return None if timeout_s is None else self.now_ns + max(0, int(timeout_s * 1e9)) + 1
 
     # -- Who runs next
@@ -362,7 +362,12 @@ class Kernel:
     # -- Tasks
 
     def start(
-        self, process: "Process", name: str, body: Callable[[], object], thread: Any = None, daemon: bool = False
+        self,
+        process: "Process",
+        name: str,
+        body: Callable[[], object],
+        thread: Any = None,
+        daemon: bool = False,
     ) -> Task:
         """A new task, ready to run. Tasks of one name are numbered."""
         number = self.names[name] = self.names.get(name, 0) + 1

@@ -1,11 +1,11 @@
 """Loads the code under study, unmodified, into a simulated process: every `import` of it comes here.
 
 A module is one of five kinds. *Studied*: the broker's, or a student's; it gets its points (points.py), and
-every process gets a fresh copy, since a process's memory is its own. *Simulated*: made here (std/). *Rebuilt*:
-pure Python of the standard library that stands on simulated modules (queue, socketserver, ...), loaded afresh
-without points. *Pure*: it neither blocks, nor looks at clocks, nor does anything outside of its arguments, so
-the real one serves. Everything else is *refused* by name, when it is used: a program may import what it does
-not need here, such as `ssl` or `subprocess`.
+every process gets a fresh copy, since a process's memory is its own. *Simulated*: made here (std/).
+*Rebuilt*: pure Python of the standard library that stands on simulated modules (queue, socketserver, ...),
+loaded afresh without points. *Pure*: it neither blocks, nor looks at clocks, nor does anything outside of
+its arguments, so the real one serves. Everything else is *refused* by name, when it is used: a program may
+import what it does not need here, such as `ssl` or `subprocess`.
 
 No real module is changed. The copies differ from the originals in their `__builtins__` alone.
 """
@@ -28,19 +28,22 @@ from dsjq_lab.sim.points import POINT, instrument
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
 
-REBUILT = frozenset("""
-    argparse pathlib concurrent concurrent.futures concurrent.futures._base concurrent.futures.thread queue sched secrets
-    selectors socketserver logging logging.handlers http http.client http.server uuid glob
-""".split())
-PURE = frozenset("""
-    __future__ _collections_abc _weakrefset abc array ast base64 binascii bisect calendar codecs
-    collections contextlib contextvars copy copyreg csv dataclasses decimal difflib email encodings enum errno
-    fnmatch fractions functools genericpath gettext hashlib heapq hmac html inspect ipaddress itertools json
-    keyword linecache locale marshal math mimetypes ntpath numbers operator pickle platform posixpath pprint re
-    reprlib shlex stat statistics string struct textwrap token tokenize traceback types typing unicodedata urllib
-    warnings weakref zlib
-""".split())
-SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all, since it takes long and remembers nothing
+REBUILT = frozenset({
+    "argparse", "pathlib", "concurrent", "concurrent.futures", "concurrent.futures._base",
+    "concurrent.futures.thread", "queue", "sched", "secrets", "selectors", "socketserver", "logging",
+    "logging.handlers", "http", "http.client", "http.server", "uuid", "glob",
+})  # fmt: skip
+PURE = frozenset({
+    "__future__", "_collections_abc", "_weakrefset", "abc", "array", "ast", "base64", "binascii",
+    "bisect", "calendar", "codecs", "collections", "contextlib", "contextvars", "copy", "copyreg",
+    "csv", "dataclasses", "decimal", "difflib", "email", "encodings", "enum", "errno", "fnmatch",
+    "fractions", "functools", "genericpath", "gettext", "hashlib", "heapq", "hmac", "html", "inspect",
+    "ipaddress", "itertools", "json", "keyword", "linecache", "locale", "marshal", "math", "mimetypes",
+    "ntpath", "numbers", "operator", "pickle", "platform", "posixpath", "pprint", "re", "reprlib",
+    "shlex", "stat", "statistics", "string", "struct", "textwrap", "token", "tokenize", "traceback",
+    "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "zlib",
+})  # fmt: skip
+SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all: it takes long, and they remember nothing
 LEFT_OUT = frozenset({"_queue"})  # C accelerators on real locks; the module that asks has a twin in Python
 
 
@@ -102,9 +105,8 @@ def simulated(name: str) -> dict[str, Any] | None:
     if name not in makers:
         return None
     # A function kept as a class attribute (`clock = time.monotonic`) must not turn into a method.
-    return {
-        name: partial(thing) if isinstance(thing, FunctionType) else thing for name, thing in makers[name]().items()
-    }
+    contents = makers[name]().items()
+    return {word: partial(thing) if isinstance(thing, FunctionType) else thing for word, thing in contents}
 
 
 def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
@@ -285,8 +287,8 @@ class Loader:
         def build_class(body: Any, name: str, *bases: Any, **options: Any) -> Any:
             """Instances that hash by their address would lie in sets in an order of that run alone."""
             made = builtins.__build_class__(body, name, *bases, **options)
-            if type(made) is type and made.__hash__ is object.__hash__:
-                made.__hash__ = lambda self: id(self)
+            if type(made) is type and vars(made).get("__hash__", made.__hash__) is object.__hash__:
+                setattr(made, "__hash__", lambda self: id(self))  # noqa: B010  (mypy sees a method here)
             return made
 
         return {
@@ -298,9 +300,8 @@ class Loader:
 
 def is_stateless(module: ModuleType) -> bool:
     """Whether one copy may serve all processes: nothing in it can change. It is looked at, not believed."""
-    return all(
-        is_constant(thing, module.__name__) for name, thing in vars(module).items() if not name.startswith("__")
-    )
+    contents = [thing for name, thing in vars(module).items() if not name.startswith("__")]
+    return all(is_constant(thing, module.__name__) for thing in contents)
 
 
 def is_constant(thing: Any, module: str) -> bool:
@@ -310,4 +311,5 @@ def is_constant(thing: Any, module: str) -> bool:
         return all(is_constant(part, module) for part in thing)
     if isinstance(thing, FunctionType):
         return thing.__module__ != module  # one of its own may change its globals
-    return isinstance(thing, int | float | str | bytes | None) or type(thing).__module__ in ("typing", "types")
+    plain = isinstance(thing, int | float | str | bytes | None)
+    return plain or type(thing).__module__ in ("typing", "types")

@@ -1,17 +1,16 @@
 """Where one thread may give way to another: points, put between the statements of the code under study.
 
-A thread can be interrupted anywhere, but only where it touches what others can see does that matter. So a call
-of `__point__` is put before each statement of a function that has an attribute, an index or a call in it; into
-a read and its write (`self.n += 1` becomes read, point, write); into each turn of a loop; and inside `and`,
-`or`, conditional expressions and comprehensions. The source and its line numbers stay as they are, so that a
-traceback, and a story, speak of the student's own file.
+A thread can be interrupted anywhere, but only where it touches what others can see does that matter. So a
+call of `__point__` is put before each statement of a function that has an attribute, an index or a call in
+it; into a read and its write (`self.n += 1` becomes read, point, write); into each turn of a loop; and
+inside `and`, `or`, conditional expressions and comprehensions. The source and its line numbers stay as they
+are, so that a traceback, and a story, speak of the student's own file.
 """
 
 import ast
 from collections.abc import Iterator
 
-POINT, SEEN, HELD, VALUE = "__point__", "__access__", "__point_object__", "__point_value__"
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+POINT, HELD, VALUE = "__point__", "__point_object__", "__point_value__"
 
 
 def instrument(tree: ast.Module) -> None:
@@ -22,7 +21,8 @@ def instrument(tree: ast.Module) -> None:
 
 def touches(node: ast.AST) -> bool:
     """Whether it may read or write what another thread sees."""
-    return any(isinstance(part, ast.Attribute | ast.Subscript | ast.Call | ast.Delete) for part in parts(node))
+    visible = ast.Attribute | ast.Subscript | ast.Call | ast.Delete
+    return any(isinstance(part, visible) for part in parts(node))
 
 
 def parts(node: ast.AST) -> Iterator[ast.AST]:
@@ -66,7 +66,7 @@ def point_then(expression: ast.expr) -> ast.expr:
 
 class _Instrument(ast.NodeTransformer):
     def __init__(self) -> None:
-        self.inside = 0  # functions and loops around us; what a module does once, as it is loaded, is left alone
+        self.inside = 0  # functions and loops around us: what a module does but once is left alone
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.inside += 1
@@ -144,8 +144,8 @@ class _Instrument(ast.NodeTransformer):
             yield point(statement)
         statement = self.visit(statement)
         match statement:
-            case ast.AugAssign(target=ast.Attribute()):
-                yield from self.read_modify_write(statement, statement.target)
+            case ast.AugAssign(target=ast.Attribute() as target):
+                yield from self.read_modify_write(statement, target)
             case ast.Assign(targets=[ast.Attribute() | ast.Subscript()], value=value) if touches(value):
                 yield from self.compute_then_write(statement)
             case _:

@@ -1,10 +1,10 @@
 """From a failing run to what makes it fail: fewer jobs, fewer workers, fewer faults, fewer deviations.
 
-First a small scenario is tried under a few interruptions, twenty times: most bugs need no more, and such a run
-has a short story from the start. Otherwise the run that failed is reduced. Each candidate is played, and kept
-if it still fails in the same way: the scenario first, since smaller runs are faster; then the schedule, by
-delta debugging (Zeller and Hildebrandt, 2002): take out half of it, then quarters, and so on down to single
-deviations, until none can be spared.
+First a small scenario is tried under a few interruptions, twenty times: most bugs need no more, and such a
+run has a short story from the start. Otherwise the run that failed is reduced. Each candidate is played, and
+kept if it still fails in the same way: the scenario first, since smaller runs are faster; then the schedule,
+by delta debugging (Zeller and Hildebrandt, 2002): take out half of it, then quarters, and so on down to
+single deviations, until none can be spared.
 """
 
 import time
@@ -38,7 +38,7 @@ class Shrinker:
         self.reduce_until_stuck()
 
     def keep_small(self) -> bool:
-        """Whether a small scenario fails in the same way under a few interruptions: a new run, a short story."""
+        """Whether a small scenario fails in the same way under a few interruptions: it has a short story."""
         for scenario in self.small_scenarios():
             experiment = self.experiment.varied(scenario)
             points = experiment.replay([]).kernel.steps

@@ -3,8 +3,8 @@
     t=0.112  broker/Thread-4 (_serve)  interrupted at p07.py:31 execute   -> broker/Thread-5 (_serve)
     t=0.112  broker/Thread-5 (_serve)  waits for lock@broker.py:36        -> broker/Thread-4 (_serve)
 
-Each line says who gave way, where, and to whom. A schedule that was shrunk has few of them. `full` tells every
-switch, not only those that were forced, with who holds which lock.
+Each line says who gave way, where, and to whom. A schedule that was shrunk has few of them. `full` tells
+every switch, not only those that were forced, with who holds which lock.
 """
 
 import linecache
@@ -30,12 +30,12 @@ class Step(NamedTuple):
     state: tuple[str, ...]  # who holds and who waits for what
 
     def line(self, width: int = 26) -> str:
-        arrow = f"  -> {self.to}" if self.to else ""
-        return f"t={(self.time_ns - START_NS) / 1e9:.3f}  {self.task:<{width}}  {self.what:<48}{arrow}".rstrip()
+        moment, arrow = (self.time_ns - START_NS) / 1e9, f"  -> {self.to}" if self.to else ""
+        return f"t={moment:.3f}  {self.task:<{width}}  {self.what:<48}{arrow}".rstrip()
 
 
 class Teller(Replay):
-    """Replays a schedule, and keeps its story. Worth telling are the lines of files that `loader` has loaded."""
+    """Replays a schedule, and keeps its story: by the lines of files that `loader` has loaded."""
 
     def __init__(self, schedule: Iterable[Deviation], loader: Loader, *, full: bool = False) -> None:
         super().__init__(schedule)

@@ -11,8 +11,9 @@ few         the same, in the broker alone: for short stories
 roundrobin  everybody in turn, n points each
 default     nobody is ever interrupted: what tests usually see
 
-Besides who runs, a strategy decides what else may go one way or another: how late the clock is, whether a read
-comes short, whom a `notify` wakes, and whether a task stands still for a while, as if its processor were taken.
+Besides who runs, a strategy decides what else may go one way or another: how late the clock is, whether a
+read comes short, whom a `notify` wakes, and whether a task stands still for a while, as if its processor
+were taken.
 """
 
 import math
@@ -24,7 +25,7 @@ from dsjq_lab.sim.kernel import FOREVER
 from dsjq_lab.sim.schedule import Strategy
 
 if TYPE_CHECKING:
-    from dsjq_lab.sim.kernel import Kernel, Task
+    from dsjq_lab.sim.kernel import Task
 
 POINTS = 20_000  # of a run, as long as nobody has counted them
 STALLS_MAX = 2
@@ -209,7 +210,8 @@ class Default(Seeded):
 def mix(seed: int, points: int = POINTS) -> Seeded:
     """Eight strategies in turn, each with odds of its own: what one does not find, another will."""
     odds = random.Random(seed ^ 0x5BD1E995)
-    late, oddity, stall = odds.choice((0.0, 0.2, 0.4)), odds.choice((0.0, 0.02, 0.1)), odds.choice((0.0, 0.02))
+    late, oddity = odds.choice((0.0, 0.2, 0.4)), odds.choice((0.0, 0.02, 0.1))
+    stall = odds.choice((0.0, 0.02))
     makers: Sequence[Callable[[], Seeded]] = (
         lambda: Uniform(seed, operations=1.0),
         lambda: Uniform(seed, operations=1.0, points=0.1),

@@ -1,4 +1,4 @@
-"""The world of simulated processes: what live.py is for real ones, with the same conductor, clients and judge.
+"""The world of simulated processes: what live.py is for real ones; conductor, clients and judge are the same.
 
 The conductor is a task like any other, the only one that belongs to no process. The lab's end of a client's
 channel is no socket: what a client reports is heard in the instant in which it is said.
@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsjq_lab import workload
+from dsjq_lab import trace, workload
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
+from dsjq_lab.live import TRACE
 from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.sim.disk import Disk
+from dsjq_lab.sim.disk import Disk, Inode
 from dsjq_lab.sim.kernel import Kernel, Task
 from dsjq_lab.sim.loader import Loader, SimUnsupported
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
@@ -28,15 +29,15 @@ from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
 CLIENT = Path(workload.__file__)
 PORT = 4730
-DATA = Path("/lab/data")
+DATA, TRACE_FILE = Path("/lab/data"), Path("/lab/broker.trace")
 OUTPUT_LINES_SHOWN = 5
 
 
 def not_ready(process: Process) -> LabError:
     """Why it does not listen."""
-    what = "did not listen in time" if process.alive else f"ended before it listened: {describe(process.status)}"
+    what = f"the broker ended before it listened: {describe(process.status)}"
     words = "".join(process.output).splitlines()[-OUTPUT_LINES_SHOWN:]
-    return LabError("\n".join([f"the broker {what}", *(f"    {line}" for line in words)]))
+    return LabError("\n".join([what, *(f"    {line}" for line in words)]))
 
 
 class SimWorld:
@@ -86,7 +87,7 @@ class SimWorld:
         ours.incoming.listener = partial(self.hear, name, channel)
 
     def launch(self, name: str) -> Process:
-        """Starts what the broker's command would start: a Python program. Its first point is still to come."""
+        """Starts what the broker's command would start, if that is a Python program."""
         executable, *arguments = self.broker.command(self.place)
         if executable != sys.executable:
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
@@ -95,7 +96,7 @@ class SimWorld:
         else:
             path, module, argv = Path(arguments[0]), None, arguments
         process = self.new_process(name, argv)
-        process.environ.update(self.broker.environment(self.place))
+        process.environ.update(self.broker.environment(self.place), **{TRACE: str(TRACE_FILE)})
         self.starting = True
         process.begin(lambda: self.loader.run(process, path, module))
         return process
@@ -137,7 +138,11 @@ class SimWorld:
         return {"threads": len(process.tasks), "descriptors": len(process.descriptors), "resident_bytes": 0}
 
     def collect(self) -> None:
-        """What a broker traces of itself is not asked for: its DSJQ_TRACE is unset here."""
+        if self.disk.exists(TRACE_FILE):
+            file = self.disk.find(TRACE_FILE)
+            assert isinstance(file, Inode)
+            for op in trace.parse(bytes(file.data), TRACE_FILE):
+                self.write(op)
 
     # -- Events and history
 

@@ -1,8 +1,9 @@
 """Simulated `socket`.
 
 What it promises: stream sockets over the loopback, with time-outs, `shutdown`, `makefile`, MSG_PEEK and
-MSG_DONTWAIT, and the errors that Linux gives after a close, a half close and a reset. Reads may come short, at
-the schedule's whim: TCP is a stream. `shutdown` of a listener wakes its `accept`, as on Linux; `close` does not.
+MSG_DONTWAIT, and the errors that Linux gives after a close, a half close and a reset. Reads may come short,
+at the schedule's whim: TCP is a stream. `shutdown` of a listener wakes its `accept`, as on Linux; `close`
+does not.
 
 What it leaves out: datagrams, IPv6, names other than the loopback's, ancillary data, and options (they are
 taken, and mean nothing).
@@ -336,14 +337,18 @@ class SocketFile(io.RawIOBase):
                 self.socket._release()
 
 
-def create_server(address: Any, *, family: int = real.AF_INET, backlog: int | None = None, **options: Any) -> Socket:
+def create_server(
+    address: Any, *, family: int = real.AF_INET, backlog: int | None = None, **options: Any
+) -> Socket:
     server = Socket(family)
     server.bind(address)
     server.listen()
     return server
 
 
-def create_connection(address: Any, timeout: Any = None, source_address: Any = None, **options: Any) -> Socket:
+def create_connection(
+    address: Any, timeout: Any = None, source_address: Any = None, **options: Any
+) -> Socket:
     connection = Socket()
     connection.settimeout(timeout)
     try:
@@ -354,7 +359,9 @@ def create_connection(address: Any, timeout: Any = None, source_address: Any = N
     return connection
 
 
-def socketpair(family: int = real.AF_UNIX, type: int = real.SOCK_STREAM, proto: int = 0) -> tuple[Socket, Socket]:
+def socketpair(
+    family: int = real.AF_UNIX, type: int = real.SOCK_STREAM, proto: int = 0
+) -> tuple[Socket, Socket]:
     process = sim().operation().process
     assert process is not None
     one, other = (process.open(Endpoint(network(), end)) for end in Connection.pair())

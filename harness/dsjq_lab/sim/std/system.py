@@ -16,7 +16,6 @@ import signal as real_signal
 import sys as real_sys
 import time as real_time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from functools import partial
 from typing import Any
 
 from dsjq_lab.sim.disk import os_calls, path_calls
@@ -57,7 +56,8 @@ def time_module() -> dict[str, Any]:
     monotonic, monotonic_ns = lambda: tick().now_ns / 1e9, lambda: tick().now_ns
     ours = {
         "sleep": sleep,
-        "monotonic": monotonic, "perf_counter": monotonic, "process_time": monotonic, "thread_time": monotonic,
+        "monotonic": monotonic, "perf_counter": monotonic,
+        "process_time": monotonic, "thread_time": monotonic,
         "monotonic_ns": monotonic_ns, "perf_counter_ns": monotonic_ns, "process_time_ns": monotonic_ns,
         "time": calendar_time, "time_ns": lambda: int(calendar_time() * 1e9),
         "gmtime": lambda s=None: real_time.gmtime(calendar_time() if s is None else s),
@@ -223,10 +223,11 @@ OS_CALLS = {
     "urandom": lambda count: us().dice.randbytes(count),
     "getenv": lambda name, default=None: us().environ.get(name, default),
     "sched_yield": lambda: sim().operation() and None,
-    "fspath": real_os.fspath, "fsencode": real_os.fsencode, "fsdecode": real_os.fsdecode, "strerror": real_os.strerror,
+    "fspath": real_os.fspath, "fsencode": real_os.fsencode, "fsdecode": real_os.fsdecode,
+    "strerror": real_os.strerror,
     "PathLike": real_os.PathLike, "error": OSError, "stat_result": real_os.stat_result,
-    "name": "posix", "sep": "/", "altsep": None, "linesep": "\n", "curdir": ".", "pardir": "..", "devnull": "/dev/null",
-    "pathsep": ":", "extsep": ".",
+    "name": "posix", "sep": "/", "altsep": None, "linesep": "\n", "curdir": ".", "pardir": "..",
+    "devnull": "/dev/null", "pathsep": ":", "extsep": ".",
     **{name: value for name, value in vars(real_os).items() if name.startswith(("O_", "SEEK_"))},
 }  # fmt: skip
 PATH = {**{name: value for name, value in vars(posixpath).items() if not name.startswith("__")}, **PATH_CALLS}
@@ -300,8 +301,9 @@ def sys_module(process: Process) -> dict[str, Any]:
     output = Output(process)
     return {
         **PURE_SYS,
-        "argv": process.argv, "stdout": output, "stderr": output, "stdin": Input(), "modules": process.modules,
-        "path": [], "exit": leave_thread, "settrace": lambda function: None, "setprofile": lambda function: None,
+        "argv": process.argv, "stdout": output, "stderr": output, "stdin": Input(),
+        "modules": process.modules, "path": [], "exit": leave_thread,
+        "settrace": lambda function: None, "setprofile": lambda function: None,
         "__stdout__": output, "__stderr__": output, "_getframe": real_sys._getframe,
         "excepthook": lambda kind, problem, trace: process.complain(sim().current, problem),
     }  # fmt: skip

@@ -210,7 +210,7 @@ class Condition(Named):
     def notify_all(self) -> None:
         self.notify(len(self.waiters))
 
-    notifyAll = notify_all  # noqa: N815  (its old name)
+    notifyAll = notify_all
 
 
 class Event(Named):
@@ -224,7 +224,7 @@ class Event(Named):
     def is_set(self) -> bool:
         return self._seen(sim().operation(self))
 
-    isSet = is_set  # noqa: N815  (its old name)
+    isSet = is_set
 
     def set(self) -> None:
         kernel = sim()
@@ -412,16 +412,16 @@ class Thread:
         if kernel.watcher and self.task.done:
             kernel.watcher.acquired(task, self.task)
 
-    def getName(self) -> str:  # noqa: N802
+    def getName(self) -> str:
         return self.name
 
-    def setName(self, name: str) -> None:  # noqa: N802
+    def setName(self, name: str) -> None:
         self.name = name
 
-    def isDaemon(self) -> bool:  # noqa: N802
+    def isDaemon(self) -> bool:
         return self.daemon
 
-    def setDaemon(self, daemon: bool) -> None:  # noqa: N802
+    def setDaemon(self, daemon: bool) -> None:
         self.daemon = daemon
 
     def __repr__(self) -> str:
@@ -530,6 +530,7 @@ def low_level() -> dict[str, Any]:
         return thread.number
 
     return {
-        "allocate_lock": Lock, "LockType": Lock, "RLock": RLock, "get_ident": get_ident, "error": RuntimeError,
-        "start_new_thread": start_new_thread, "TIMEOUT_MAX": real.TIMEOUT_MAX, "_local": local,
+        "allocate_lock": Lock, "LockType": Lock, "RLock": RLock, "get_ident": get_ident,
+        "error": RuntimeError, "start_new_thread": start_new_thread, "TIMEOUT_MAX": real.TIMEOUT_MAX,
+        "_local": local,
     }  # fmt: skip
