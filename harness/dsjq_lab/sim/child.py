@@ -7,6 +7,7 @@ too long. It says what it does in lines of JSON on its standard output.
 Started as `python -m dsjq_lab.sim.child '{"scenario": …}'`.
 """
 
+import gc
 import json
 import sys
 import time
@@ -33,6 +34,7 @@ def say(**news: Any) -> None:
 
 def main(task: dict[str, Any]) -> None:
     pinned(task["number"])
+    gc.disable()  # lest a finalizer runs at a moment that no schedule knows; Experiment collects between runs
     path = Path(task["scenario"])
     broker = Dsjq(Path(task["broker"]) if task["broker"] else None)
     experiment = Experiment(scenario.load(path), broker)

@@ -427,7 +427,7 @@ def os_calls() -> dict[str, Any]:
     def listdir(path: Any = ".") -> list[str]:
         return list(us().disk.folder(path).names)
 
-    def stat(path: Any) -> Stat:
+    def stat(path: Any, *, dir_fd: None = None, follow_symlinks: bool = True) -> Stat:
         return status(us().disk.find(path))
 
     def fstat(number: int) -> Stat:

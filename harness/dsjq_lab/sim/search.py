@@ -4,7 +4,6 @@ The first run is the default one, which also tells how many points a run has. A 
 repeats: the run is played again from its schedule, and must be the same to the byte.
 """
 
-import gc
 import itertools
 import time
 from collections.abc import Callable
@@ -45,7 +44,6 @@ class Search:
         self.runs = self.unknown = 0
         self.courses: set[int] = set()  # of events, by a hash
         self.failing = 0
-        gc.disable()  # no finalizer runs at a moment that the schedule does not know
 
     def next_run(self) -> tuple[int, Run]:
         seed = next(self.seeds)

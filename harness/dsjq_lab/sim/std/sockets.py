@@ -191,7 +191,9 @@ class Socket:
             rest = rest[self._send(rest, self.timeout) :]
 
     def _send(self, data: bytes, timeout: float | None) -> int:
-        connection = self._connection()
+        if self.endpoint.connection is None:
+            raise BrokenPipeError(32, "Broken pipe")
+        connection = self.endpoint.connection
         incoming, outgoing = connection.incoming, connection.outgoing
         if len(outgoing.data) >= CAPACITY:
             self._wait(
