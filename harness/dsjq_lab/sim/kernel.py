@@ -66,8 +66,8 @@ class Task:
     """One thread of a simulated process."""
 
     __slots__ = (
-        "alarm", "body", "clock", "count", "daemon", "dying", "held", "joiners", "local", "name", "outcome",
-        "pending", "priority", "process", "stack", "thread", "wait_lists", "waiting",
+        "alarm", "body", "count", "daemon", "dying", "held", "joiners", "local", "name", "outcome", "pending",
+        "priority", "process", "stack", "thread", "vector", "wait_lists", "waiting",
     )  # fmt: skip
 
     def __init__(self, process: "Process | None", name: str, body: Callable[[], object]) -> None:
@@ -86,7 +86,7 @@ class Task:
         self.held: list[Any] = []  # locks
         self.priority = 0.0  # for the strategy
         self.pending: Any = None  # what its next operation is about, for the strategy
-        self.clock: dict[Task, int] = {}  # for the race detector
+        self.vector: dict[Task, int] = {}  # for the race detector
 
     @property
     def done(self) -> bool:
@@ -150,7 +150,7 @@ class Kernel:
         self.broken: Exception | None = None  # why the run was ended
         self.on_death: Callable[[Task, BaseException], object] = lambda task, problem: None
         self.on_deadlock: Callable[[list[tuple[Task, Any]]], object] = lambda circle: None
-        self.watcher: Any = None  # a race detector, told of everything that orders tasks
+        self.watcher: Any = None  # detectors.py, told of everything that orders tasks
 
     # -- The run
 

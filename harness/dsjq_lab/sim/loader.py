@@ -24,7 +24,7 @@ from typing import Any
 
 from dsjq_lab.sim.disk import open_file
 from dsjq_lab.sim.kernel import SimError, point, sim
-from dsjq_lab.sim.points import POINT, instrument
+from dsjq_lab.sim.points import POINT, SEEN, instrument
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
 
@@ -115,11 +115,16 @@ def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
     return open_file(process, file, *arguments, **options)
 
 
-class Loader:
-    """`roots` are the folders in which studied modules are found."""
+def report_access(owner: object, name: str, writes: bool, place: str) -> None:
+    if watcher := sim().watcher:
+        watcher.access(owner, name, writes, place)
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self.roots = [root.resolve() for root in roots]
+
+class Loader:
+    """`roots` are the folders in which studied modules are found; `accesses` is for detectors.py."""
+
+    def __init__(self, roots: Sequence[Path], *, accesses: bool = False) -> None:
+        self.roots, self.accesses = [root.resolve() for root in roots], accesses
         self.codes: dict[Path, CodeType] = {}
         self.places: dict[str, tuple[Path, bool] | None] = {}
         self.shared: dict[str, ModuleType] = {}  # studied, but without any state: one copy serves all
@@ -174,7 +179,7 @@ class Loader:
         if path not in self.codes:
             tree = ast.parse(path.read_bytes(), str(path))
             if studied:
-                instrument(tree)
+                instrument(tree, path.name, accesses=self.accesses)
             self.codes[path] = compile(tree, str(path), "exec")
         return self.codes[path]
 
@@ -294,7 +299,7 @@ class Loader:
         return {
             "__import__": __import__, "open": open_here, "print": print, "input": input, "id": id,
             "__build_class__": build_class, "exit": system.leave_thread, "quit": system.leave_thread,
-            POINT: point,
+            POINT: point, SEEN: report_access,
         }  # fmt: skip
 
 

@@ -10,12 +10,16 @@ are, so that a traceback, and a story, speak of the student's own file.
 import ast
 from collections.abc import Iterator
 
-POINT, HELD, VALUE = "__point__", "__point_object__", "__point_value__"
+POINT, HELD, VALUE, SEEN = "__point__", "__point_object__", "__point_value__", "__access__"
+MUTATORS = frozenset(
+    {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "move_to_end", "pop", "popitem", "popleft",
+     "remove", "setdefault", "update"}
+)  # fmt: skip
 
 
-def instrument(tree: ast.Module) -> None:
-    """Puts the points into a module, in place."""
-    _Instrument().visit(tree)
+def instrument(tree: ast.Module, file: str, *, accesses: bool = False) -> None:
+    """Puts the points into a module, in place; and, for detectors.py, a report of each access to an attribute."""
+    _Instrument(file if accesses else "").visit(tree)
     ast.fix_missing_locations(tree)
 
 
@@ -31,6 +35,23 @@ def parts(node: ast.AST) -> Iterator[ast.AST]:
     if not isinstance(node, ast.Lambda):
         for child in ast.iter_child_nodes(node):
             yield from parts(child)
+
+
+def accesses(node: ast.AST) -> Iterator[tuple[str, str, bool]]:
+    """(variable, attribute, whether it is written) for each `variable.attribute`; what it contains is `attribute[]`.
+
+    Left out are names that the node itself binds: a report before it could not know them.
+    """
+    bound = {part.id for part in parts(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+    for part in parts(node):
+        match part:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name not in bound:
+                yield name, attribute, not isinstance(part.ctx, ast.Load)
+            case ast.Subscript(value=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if name not in bound:
+                yield name, f"{attribute}[]", not isinstance(part.ctx, ast.Load)
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id=name), attr=attribute), attr=verb)):
+                if name not in bound:
+                    yield name, f"{attribute}[]", verb in MUTATORS
 
 
 def opening(statement: ast.stmt) -> list[ast.expr]:
@@ -65,7 +86,8 @@ def point_then(expression: ast.expr) -> ast.expr:
 
 
 class _Instrument(ast.NodeTransformer):
-    def __init__(self) -> None:
+    def __init__(self, reporting: str) -> None:
+        self.reporting = reporting  # the name of the file, if accesses are to be reported
         self.inside = 0  # functions and loops around us: what a module does but once is left alone
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -142,6 +164,11 @@ class _Instrument(ast.NodeTransformer):
         first = opening(statement) if is_compound(statement) else [statement]
         if any(touches(part) for part in first):
             yield point(statement)
+        if self.reporting:
+            for owner, name, writes in sorted({access for part in first for access in accesses(part)}):
+                place = f"{self.reporting}:{statement.lineno}"
+                told: list[ast.expr] = [ast.Constant(value) for value in (name, writes, place)]
+                yield ast.copy_location(ast.Expr(call(SEEN, statement, ast.Name(owner, ast.Load()), *told)), statement)
         statement = self.visit(statement)
         match statement:
             case ast.AugAssign(target=ast.Attribute() as target):

@@ -70,6 +70,8 @@ class Lock(Named):
     def _take(self, deadline_ns: int | None) -> bool:
         kernel = sim()
         task = kernel.current
+        if kernel.watcher:
+            kernel.watcher.wanted(task, self)
         while self.owner is not None:
             if deadline_ns is None:
                 self._look_for_circle(task)
