@@ -1,4 +1,4 @@
-"""The explored world as a whole: the same scenarios, clients and judge; failures found, repeated, shrunk, told."""
+"""The explored world as a whole, with scenarios, clients and judge of the live one; failures found."""
 import json
 import os
 import subprocess
@@ -102,8 +102,9 @@ def test_the_search_stops_when_there_is_nothing_to_find():
 
 
 def lab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dsjq_lab", *words], capture_output=True, text=True, timeout=240,
-                          cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'harness'}"})
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "harness")])
+    return subprocess.run([sys.executable, "-m", "dsjq_lab", *words], capture_output=True, text=True,
+                          cwd=ROOT, timeout=240, env={**os.environ, "PYTHONPATH": paths})
 
 
 def test_explore_finds_shrinks_tells_and_stores_and_replay_repeats():
@@ -129,6 +130,13 @@ def test_explore_says_that_it_found_nothing_and_no_more():
     assert result.returncode == 0, result.stderr
     assert "no failure in 4 runs" in result.stdout
     assert "evidence, not proof" in result.stdout
+
+
+def test_only_the_exhaustive_search_says_complete_and_names_its_bound():
+    result = lab("explore", "first_job", "--exhaustive", "--bound", "0")
+    assert result.returncode == 0, result.stderr
+    assert "complete: every schedule with at most 0 forced switches" in result.stdout
+    assert "1 runs" in result.stdout
 
 
 def test_a_broker_of_its_own_is_explored_as_it_stands(tmp_path):

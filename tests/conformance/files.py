@@ -15,7 +15,7 @@ def attempt(label, action):
     print(label, result)
 
 
-attempt("missing", lambda: open(PATH))
+attempt("missing", lambda: open(PATH))  # noqa: SIM115
 with open(PATH, "w") as file:
     attempt("write", lambda: file.write("één\nzwei\n"))
 attempt("size", lambda: os.path.getsize(PATH))
@@ -30,8 +30,8 @@ attempt("closed", lambda: file.read())
 with open(PATH, "r+b") as file:
     attempt("overwrite", lambda: (file.write(b"XX"), file.seek(0), file.read(4)))
     attempt("truncate", lambda: (file.truncate(3), file.seek(0), file.read()))
-attempt("exclusive", lambda: open(PATH, "x"))
-attempt("bad mode", lambda: open(PATH, "rw"))
+attempt("exclusive", lambda: open(PATH, "x"))  # noqa: SIM115
+attempt("bad mode", lambda: open(PATH, "rw"))  # noqa: SIM115
 
 number = os.open(PATH, os.O_RDWR | os.O_APPEND)
 attempt("os.write", lambda: os.write(number, b"end"))
@@ -55,7 +55,7 @@ attempt("exists", lambda: (os.path.exists(PATH), os.path.exists(FOLDER + "/sub/m
 attempt("rmdir, not empty", lambda: os.rmdir(FOLDER + "/sub"))
 attempt("unlink", lambda: os.unlink(FOLDER + "/sub/moved"))
 attempt("unlink again", lambda: os.unlink(FOLDER + "/sub/moved"))
-attempt("open a folder", lambda: open(FOLDER + "/sub"))
+attempt("open a folder", lambda: open(FOLDER + "/sub"))  # noqa: SIM115
 attempt("not a folder", lambda: (open(PATH, "w").close(), os.listdir(PATH)))
 folder = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY)
 attempt("fsync of a folder", lambda: os.fsync(folder))

@@ -18,6 +18,7 @@ from dsjq_lab import scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
+from dsjq_lab.sim.exhaustive import exhaust
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.kernel import SimError
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
@@ -39,6 +40,8 @@ def main(task: dict[str, Any]) -> None:
     broker = Dsjq(Path(task["broker"]) if task["broker"] else None)
     experiment = Experiment(scenario.load(path), broker)
     search = Search(experiment, task["strategy"], task["seed"], task["number"], task["of"])
+    if task["bound"] is not None:
+        search.play_in_turn(exhaust(experiment.play, "broker", task["bound"]))
     try:
         explore(search, task, path)
     except NotDeterministic as problem:
@@ -53,7 +56,11 @@ def explore(search: Search, task: dict[str, Any], path: Path) -> None:
     started, told_s = time.monotonic(), 0.0
     more = task["keep_going"]
     while search.runs < task["runs"] and time.monotonic() - started < task["seconds"]:
-        seed, run = search.next_run()
+        try:
+            seed, run = search.next_run()
+        except StopIteration:
+            say(kind="complete", bound=task["bound"])
+            break
         if time.monotonic() - told_s > PROGRESS_INTERVAL_S:
             told_s = time.monotonic()
             tell(search)

@@ -1,14 +1,14 @@
 """Two detectors that see a bug in a run in which it does no harm.
 
-A *data race*: two threads touch the same attribute, one of them writes, and nothing orders the two accesses: no
-lock, no event, no message, no start or join of a thread. Found by vector clocks (Fidge and Mattern, 1988): each
-thread counts its steps, and whatever passes from one thread to another carries the counts along.
+A *data race*: two threads touch the same attribute, one of them writes, and nothing orders the two accesses:
+no lock, no event, no message, no start or join of a thread. Found by vector clocks (Fidge and Mattern,
+1988): each thread counts its steps, and whatever passes from one thread to another carries the counts along.
 
-A *lock order*: one thread takes lock B while it holds A, another takes A while it holds B. They have not waited
-for each other this time; some other time they will. Not reported if both hold a third lock meanwhile.
+A *lock order*: one thread takes lock B while it holds A, another takes A while it holds B. They have not
+waited for each other this time; some other time they will. Not reported if both hold a third lock meanwhile.
 
-Both need a loader that puts calls of `__access__` beside the points (points.py). What they say is a warning, not
-a verdict: a flag that one thread sets and others read is a race by this definition, and often harmless.
+Both need a loader that puts calls of `__access__` beside the points (points.py). What they say is a warning,
+not a verdict: a flag that one thread sets and others read is a race by this definition, and often harmless.
 """
 
 from collections import deque
@@ -41,7 +41,7 @@ class Detectors:
 
     def __init__(self) -> None:
         self.variables: dict[tuple[int, str], Variable] = {}
-        self.orders: dict[tuple[Any, Any], tuple[Task, frozenset[Any]]] = {}  # (held, taken) -> who, under what
+        self.orders: dict[tuple[Any, Any], tuple[Task, frozenset[Any]]] = {}  # (held, wanted) -> who, holding
         self.found: dict[tuple[str, ...], None] = {}
         self.races: list[str] = []
         self.inversions: list[str] = []
@@ -58,7 +58,7 @@ class Detectors:
         parent.vector[parent] += 1
 
     def released(self, task: Task, thing: Any) -> None:
-        """What the task has done so far comes before whatever is done by those who acquire the thing later."""
+        """What the task has done so far comes before whatever they do who acquire the thing later."""
         vector = self.vector(task)
         if thing is not task:
             thing.vector = merged(thing.vector or {}, vector)
@@ -96,10 +96,10 @@ class Detectors:
         rivals = [variable.write, *(variable.reads.values() if writes else ())]
         for rival in rivals:
             if rival and rival.task is not task and vector.get(rival.task, 0) < rival.step:
-                what = f"{type(owner).__name__}.{name}"
-                how = "writes" if writes else "reads"
-                self.report(self.races, f"{what}: {task} {how} it at {place}, and nothing orders that and the "
-                            f"access of {rival.task} at {rival.place}", what, *sorted((place, rival.place)))
+                what, how = f"{type(owner).__name__}.{name}", "writes" if writes else "reads"
+                text = f"{what}: {task} {how} it at {place}, and nothing orders that and the access of "
+                text += f"{rival.task} at {rival.place}"
+                self.report(self.races, text, what, *sorted((place, rival.place)))
         access = Access(task, vector[task], place)
         if writes:
             variable.write, variable.reads = access, {}

@@ -1,9 +1,9 @@
 """Every schedule within a bound, one after another: the only search that may say "complete".
 
 The bound is on delays (Emmi, Qadeer and Rakamarić, 2011): the default schedule is followed, but for at most
-`bound` deviations, each of which lets another thread of the studied program run at a point where it is ready. A
-run notes all the places after its last deviation at which it could have deviated; each of them, added to its
-schedule, is a run to come. So each schedule is played exactly once.
+`bound` deviations, each of which lets another thread of the studied program run at a point where it is
+ready. A run notes all the places after its last deviation at which it could have deviated; each of them,
+added to its schedule, is a run to come. So each schedule is played exactly once.
 """
 
 from collections.abc import Callable, Iterable, Iterator

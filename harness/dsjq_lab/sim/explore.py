@@ -24,8 +24,8 @@ UNLIMITED = 10**9
 DEFAULT_SECONDS = 30.0
 PASS, FAIL, UNKNOWN = 0, 1, 4
 LIMITS = (
-    "What is explored: one interpreter, sequentially consistent memory, calls into C in one step, a network\n"
-    "that loses no bytes; no ssl, sqlite3, subprocess. No failure in N runs is evidence, not proof."
+    "Explored is one interpreter, with sequentially consistent memory, calls into C in one step, a network",
+    "that loses no bytes, and no ssl, sqlite3 or subprocess. No failure in N runs is evidence, not proof.",
 )
 
 
@@ -39,6 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
     parser.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    parser.add_argument("--exhaustive", action="store_true", help="every schedule within the bound, once")
+    parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
 
 
@@ -80,19 +82,22 @@ class Exploration:
         self.args = args
         scenario = library.find("scenarios", args.what)
         broker = library.find("zoo", args.broker) if args.broker else None
-        of = max(1, min(args.jobs, args.runs or args.jobs))
+        of = 1 if args.exhaustive else max(1, min(args.jobs, args.runs or args.jobs))
+        unlimited = args.runs is not None or args.exhaustive
         self.tasks = [
             {
                 "scenario": str(scenario), "broker": broker and str(broker), "strategy": args.strategy,
                 "seed": args.seed, "number": number, "of": of, "keep_going": args.keep_going,
                 "runs": UNLIMITED if args.runs is None else args.runs // of + (number < args.runs % of),
-                "seconds": UNLIMITED if args.runs is not None else args.seconds or DEFAULT_SECONDS,
+                "seconds": args.seconds or (UNLIMITED if unlimited else DEFAULT_SECONDS),
+                "bound": args.bound if args.exhaustive else None,
             }
             for number in range(of)
         ]  # fmt: skip
         self.children: list[Child] = []
         self.failures: list[dict[str, Any]] = []
         self.refused = self.broken = ""
+        self.complete = False  # every schedule within the bound was played
         self.started_s = self.shown_s = time.monotonic()
 
     def run(self) -> None:
@@ -128,6 +133,8 @@ class Exploration:
                     self.note(f"run {message['nth_run']} fails ({', '.join(message['names'])}); shrinking")
                 case "failure":
                     self.failures.append(message)
+                case "complete":
+                    self.complete = True
                 case "refused":
                     self.refused = message["why"]
                 case "broken":
@@ -179,7 +186,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         counts = {**exploration.counts(), "seconds": round(spent_s, 2)}
         told = {"outcome": word, "exit_code": exit_code, **counts, "failures": exploration.failures}
-        print(json.dumps({**told, "refused": exploration.refused}, indent=2))
+        told |= {"complete": exploration.complete, "refused": exploration.refused}
+        print(json.dumps(told, indent=2))
         return exit_code
     for line in render(exploration, word, spent_s):
         print(visible(line))
@@ -204,5 +212,10 @@ def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
                 f"         Play it on real processes: dsjq-lab run {Path(exploration.args.what)}"]
     if word == "unknown":
         return [f"UNKNOWN  no run proved anything, in {runs}"]
-    last = f"FAIL   in {runs}" if exploration.failures else f"PASS   no failure in {runs}"
-    return [*lines, "", last, *([] if exploration.failures else LIMITS.splitlines())]
+    if exploration.failures:
+        return [*lines, "", f"FAIL   in {runs}"]
+    if exploration.complete:
+        bound = exploration.args.bound
+        return [f"PASS   complete: every schedule with at most {bound} forced switches between threads",
+                f"       of the broker, in {runs}"]
+    return [f"PASS   no failure in {runs}", *LIMITS]

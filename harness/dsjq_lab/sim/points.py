@@ -11,14 +11,14 @@ import ast
 from collections.abc import Iterator
 
 POINT, HELD, VALUE, SEEN = "__point__", "__point_object__", "__point_value__", "__access__"
-MUTATORS = frozenset(
-    {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "move_to_end", "pop", "popitem", "popleft",
-     "remove", "setdefault", "update"}
-)  # fmt: skip
+MUTATORS = frozenset({
+    "add", "append", "appendleft", "clear", "discard", "extend", "insert", "move_to_end", "pop", "popitem",
+    "popleft", "remove", "setdefault", "update",
+})  # fmt: skip
 
 
 def instrument(tree: ast.Module, file: str, *, accesses: bool = False) -> None:
-    """Puts the points into a module, in place; and, for detectors.py, a report of each access to an attribute."""
+    """Puts the points into a module, in place; and for detectors.py reports of its accesses to attributes."""
     _Instrument(file if accesses else "").visit(tree)
     ast.fix_missing_locations(tree)
 
@@ -38,20 +38,25 @@ def parts(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def accesses(node: ast.AST) -> Iterator[tuple[str, str, bool]]:
-    """(variable, attribute, whether it is written) for each `variable.attribute`; what it contains is `attribute[]`.
+    """(variable, attribute, whether it is written), for each `variable.attribute` that is used.
 
-    Left out are names that the node itself binds: a report before it could not know them.
+    What an attribute contains is `attribute[]`. Left out are variables that the node itself binds: a report
+    that stands before it could not know them.
     """
-    bound = {part.id for part in parts(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+    names = [part for part in parts(node) if isinstance(part, ast.Name)]
+    bound = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
     for part in parts(node):
         match part:
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name not in bound:
-                yield name, attribute, not isinstance(part.ctx, ast.Load)
-            case ast.Subscript(value=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if name not in bound:
-                yield name, f"{attribute}[]", not isinstance(part.ctx, ast.Load)
-            case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id=name), attr=attribute), attr=verb)):
-                if name not in bound:
-                    yield name, f"{attribute}[]", verb in MUTATORS
+            case ast.Attribute(ast.Name(name), attribute, context):
+                found = name, attribute, not isinstance(context, ast.Load)
+            case ast.Subscript(ast.Attribute(ast.Name(name), attribute), _, context):
+                found = name, f"{attribute}[]", not isinstance(context, ast.Load)
+            case ast.Call(ast.Attribute(ast.Attribute(ast.Name(name), attribute), verb)):
+                found = name, f"{attribute}[]", verb in MUTATORS
+            case _:
+                continue
+        if name not in bound:
+            yield found
 
 
 def opening(statement: ast.stmt) -> list[ast.expr]:
@@ -167,8 +172,9 @@ class _Instrument(ast.NodeTransformer):
         if self.reporting:
             for owner, name, writes in sorted({access for part in first for access in accesses(part)}):
                 place = f"{self.reporting}:{statement.lineno}"
-                told: list[ast.expr] = [ast.Constant(value) for value in (name, writes, place)]
-                yield ast.copy_location(ast.Expr(call(SEEN, statement, ast.Name(owner, ast.Load()), *told)), statement)
+                told = [ast.Constant(value) for value in (name, writes, place)]
+                report = call(SEEN, statement, ast.Name(owner, ast.Load()), *told)
+                yield ast.copy_location(ast.Expr(report), statement)
         statement = self.visit(statement)
         match statement:
             case ast.AugAssign(target=ast.Attribute() as target):

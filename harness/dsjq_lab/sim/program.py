@@ -1,4 +1,4 @@
-"""One program by itself in the explored world: a small model, or a script that tests the world for conformance."""
+"""One program by itself in the explored world: a small model, or a script that tests the world itself."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -6,7 +6,7 @@ repeats: the run is played again from its schedule, and must be the same to the 
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dsjq_lab.sim.experiment import Experiment, Run
@@ -41,14 +41,23 @@ class Search:
         self.experiment, self.strategy = experiment, STRATEGIES[strategy]
         self.seeds = itertools.count(seed + number, of)
         self.points = 0
+        self.given: Iterator[tuple[list[Deviation], Run]] | None = None
         self.runs = self.unknown = 0
         self.courses: set[int] = set()  # of events, by a hash
         self.failing = 0
 
+    def play_in_turn(self, given: Iterator[tuple[list[Deviation], Run]]) -> None:
+        """Instead of seeds: these runs, one after another (exhaustive.py)."""
+        self.given = given
+
     def next_run(self) -> tuple[int, Run]:
+        """A seed, or a number, and its run. StopIteration if all that there are were played."""
         seed = next(self.seeds)
-        run = self.experiment.play(self.make(seed) if self.points else Default(seed))
-        self.points = self.points or max(100, run.kernel.steps)
+        if self.given:
+            _, run = next(self.given)
+        else:
+            run = self.experiment.play(self.make(seed) if self.points else Default(seed))
+            self.points = self.points or max(100, run.kernel.steps)
         self.runs += 1
         self.courses.add(hash(tuple(run.kernel.trail)))
         self.failing += bool(run.failures)
