@@ -15,6 +15,7 @@ from dsjq_lab.sim import stored
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
+from dsjq_lab.sim.story import Teller
 from dsjq_lab.sim.strategies import STRATEGIES, Default, mix
 from dsjq_lab.variation import Variation
 
@@ -93,6 +94,20 @@ def test_a_failure_is_shrunk_to_little(failure):
     assert failure.experiment.scenario.load.jobs < 10
     run = failure.experiment.replay(failure.schedule)
     assert (run.digest, run.failures[0]) == (failure.digest, "deadlock")
+
+
+def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
+    model = ROOT / "tests" / "models" / "two_steps.py"
+    assert model.read_text() in (ROOT / "LAB.md").read_text()
+    played = with_jobs(scenario.load(ROOT / "scenarios" / "worker_churn.yaml"), 20)
+    search = Search(Experiment(played, Dsjq(model)))
+    found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
+    assert found is not None
+    assert len(found.schedule) <= 8 < found.deviations
+    teller = Teller(found.schedule, found.experiment.loader)
+    told = "\n".join(stored.story(teller, found.experiment.play(teller)))
+    assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
+    assert "not PENDING" in told
 
 
 def test_the_search_stops_when_there_is_nothing_to_find():
