@@ -1,4 +1,4 @@
-"""dsjq with a wrong pop: it looks for a job under the lock, and takes it under the lock, but lets go between."""
+"""dsjq with a wrong pop: it looks for a job under the lock, takes it under the lock, and lets go between."""
 import sys
 
 from dsjq import cli
