@@ -13,7 +13,6 @@ from . import messages as m
 from .lifecycle import STATES
 
 LINE_MAX = 64 * 1024  # bytes, its LF not counted
-YEAR_S = 365 * 86400
 
 
 class BadLine(Exception):
@@ -65,7 +64,7 @@ def _put(rest: bytes) -> m.Command:
     words, dashes, payload = (b" " + rest).partition(b" -- ")
     if not dashes:
         raise ValueError("takes options, then ` -- ` and the payload")
-    options = _options(words, delay_s=_number(float, 0, YEAR_S), priority=_number(int, -9, 9),
+    options = _options(words, delay_s=_number(float, 0, 365 * 86400), priority=_number(int, -9, 9),
                        lease_s=_number(float, 0, 86400), retries=_number(int, 0, 1000), key=str)
     return m.Submit(payload, **options)
 

@@ -57,13 +57,15 @@ FAULTS = ("kill worker", "pause worker", "term worker", "kill broker", "pause br
 
 
 def plan(seed: int) -> Plan:
-    """A plan by lot."""
-    dice = random.Random(f"plan {seed}")
+    return plan_by_lot(random.Random(f"plan {seed}"))
+
+
+def plan_by_lot(dice: random.Random) -> Plan:
     tokens = dice.random() < 0.7
     durable = dice.random() < 0.5
     faults = [fault for fault in FAULTS if durable or fault != "kill broker" or dice.random() < 0.3]
     return Plan(
-        seed=seed,
+        seed=dice.randint(0, 1_000_000_000),
         format=dice.choice((1, 2, 2, 2)),
         tokens=tokens,
         core=not tokens and dice.random() < 0.5,
@@ -259,7 +261,7 @@ class Broker:
             self.inbox.append(partial(self.lose, conn))
         elif conn in self.conns:
             del self.conns[conn]
-            self.leaked += hasattr(self.queue, "leaks")
+            self.leaked += self.queue.leaks
             self.parked = [parked for parked in self.parked if parked[1] is not conn]
             self.queue.disconnect(conn)
             self.serve_parked()
@@ -675,12 +677,12 @@ class Lab:
         yield 0
 
     def cut(self) -> Story:
-        """The network cuts a connection, and both ends hear of it when they do."""
+        """The network cuts a connection; the broker hears of it after the client, or soon."""
         client = self.dice.choice(list(self.world.clients.values()))
         if client.alive and client.conn and client.name not in self.struck:
             self.struck.add(client.name)  # nothing else happens to it before it has noticed
             conn = client.conn
-            conn.hang_up()
+            conn.end()
             conn.close()
             while client.alive and client.conn is conn:
                 yield 10.0

@@ -137,8 +137,8 @@ class Told:
         value["kind"] = kind
         self._op("ledger", "ok" if kept else "fail", "effect", value, None if kept else "STALE token")
 
-    def trace_start(self) -> None:
-        self._op("broker", "info", "start", {"incarnation": self.incarnations})
+    def trace_start(self, *kept: int) -> None:
+        self._op("broker", "info", "start", {"incarnation": self.incarnations, "jobs": list(kept)})
 
     def trace(self, job: int, *records: str) -> None:
         for record in records:

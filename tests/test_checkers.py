@@ -412,6 +412,26 @@ def test_a_job_that_never_finishes(healthy: bool, expected: str) -> None:
     assert told.verdict("everything_finishes").status == expected
 
 
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"outcome": "info", "error": "timeout"}, VIOLATED),
+        ({"outcome": "fail", "error": "NO"}, VIOLATED),
+        ({}, HOLDS),
+    ],
+    ids=["it answers nobody", "it refuses all", "it confirms"],
+)
+def test_a_broker_that_serves_nobody(how: dict[str, str], expected: str) -> None:
+    told = Told(finish_within_ms=1000)
+    told.fault("pause", "broker")
+    told.submit("a", **how)
+    told.reserve("worker 1", "a", **how)
+    told.ack("worker 1", "a", outcome=None)
+    told.now_ms = 2000
+    told.end(drained=False, why="gave up")
+    assert told.verdict("everything_finishes").status == expected
+
+
 def test_a_run_ended_before_its_time_accuses_nobody() -> None:
     told = stuck()
     told.now_ms = 500

@@ -151,6 +151,16 @@ def test_a_broker_that_starts_again_goes_on_or_begins_anew() -> None:
     assert told.verdict("legal_transitions").count == 2
 
 
+def test_a_job_that_was_kept_need_not_have_been_told_of_before() -> None:
+    """A broker may be killed when it has recorded a job, and before it has told so."""
+    told = Told()
+    told.trace_start(1)
+    told.trace(1, "Delivered", "Acked")
+    assert told.verdict("legal_transitions").status == HOLDS
+    told.trace(2, "Delivered")
+    assert told.verdict("legal_transitions").count == 1
+
+
 def test_the_trace_keeps_its_own_order() -> None:
     told = Told()
     told.trace_start()

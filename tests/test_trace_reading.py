@@ -9,12 +9,12 @@ def test_lives_are_counted_and_a_torn_last_line_is_dropped(tmp_path):
     path = tmp_path / "broker.trace"
     path.write_text('{"time_ns": 1, "start": true}\n'
                     '{"time_ns": 2, "record": "Delivered", "job": 3, "token": "1.1"}\n'
-                    '{"time_ns": 4, "start": true}\n{"time_ns": 5, "rec')
+                    '{"time_ns": 4, "start": true, "jobs": [3]}\n{"time_ns": 5, "rec')
     ops = list(trace.read(path))
     assert [(op["time_ns"], op["f"], op["value"]) for op in ops] == [
         (1, "start", {"incarnation": 1}),
         (2, "record", {"record": "Delivered", "job": 3, "token": "1.1"}),
-        (4, "start", {"incarnation": 2}),
+        (4, "start", {"incarnation": 2, "jobs": [3]}),
     ]
     assert {(op["process"], op["type"]) for op in ops} == {("broker", "info")}
 

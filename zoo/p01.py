@@ -7,7 +7,7 @@ import time
 
 from dsjq import cli
 from dsjq.broker import Broker, Session
-from dsjq.lifecycle import IN_FLIGHT, apply, decide
+from dsjq.lifecycle import IN_FLIGHT, decide
 from dsjq.messages import Command, Empty, Reply, Requeued, Reserve
 
 LOOK_UP_S = 0.02  # the job's tenant is looked up in another service
@@ -20,15 +20,15 @@ class Patient(Broker):
         return super().execute(command, session)
 
     def _take(self, command: Reserve, session: Session) -> Reply:
-        reply, records = decide(self.queue, command, session.id, time.monotonic())
+        self._let_time_pass(self._now())
+        reply, records = decide(self.queue, command, session.id, self._now())
         time.sleep(LOOK_UP_S)
         for delivered in records:
             job = self.queue.jobs.get(delivered.job)
             if job is None:
                 return Empty()
-            if job.state == IN_FLIGHT:
-                apply(self.queue, Requeued(job.id, "moved"))
-            apply(self.queue, delivered)
+            moved = [Requeued(job.id, "moved")] if job.state == IN_FLIGHT else []
+            self._record([*moved, delivered])
         return reply
 
 

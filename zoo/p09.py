@@ -1,6 +1,6 @@
 """Patient 9: dsjq, which is patient with workers whose network is bad.
 
-    dsjq-lab run worker_churn --broker zoo/p09
+    dsjq-lab run pop_and_die --set broker.ack_timeout=4s --broker zoo/p09
 """
 import sys
 

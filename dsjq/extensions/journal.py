@@ -58,9 +58,9 @@ def unpack(data: bytes, at: int) -> Entry | None:
     return Entry(number, synced, data[at + HEAD.size:end], end)
 
 
-def pack_header(first: int, last: int, epoch: int, clock_s: float) -> bytes:
+def pack_header(first: int, last: int, epoch: int = 0, clock_s: float = 0.0, boot: str = "") -> bytes:
     """Of a file that begins its life with the entries `first` to `last`."""
-    header = {"format": FORMAT, "epoch": epoch, "clock_s": clock_s, "boot": this_boot()}
+    header = {"format": FORMAT, "epoch": epoch, "clock_s": clock_s, "boot": boot}
     return pack(first - 1, last, json.dumps(header).encode())
 
 
@@ -69,7 +69,7 @@ class Scan:
 
     def __init__(self, path: Path):
         self.path = path
-        self.data = path.read_bytes() if path.exists() else pack_header(1, 0, 0, 0.0)
+        self.data = path.read_bytes() if path.exists() else pack_header(first=1, last=0)
         head = unpack(self.data, 0)
         self.header = json.loads(head.body) if head and head.body.startswith(b"{") else {}
         if not head or self.header.get("format") != FORMAT:
@@ -191,7 +191,7 @@ class Journal(Log):
         path = self.folder / "journal.new"
         new = Tail(path)
         try:
-            new.write(pack_header(first, last, self.epoch, self.clock_s))
+            new.write(pack_header(first, last, self.epoch, self.clock_s, this_boot()))
             yield new
         except StorageFull:
             os.close(new.file)

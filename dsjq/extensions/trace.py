@@ -18,10 +18,10 @@ class Traced:
     def __init__(self, store: Store, path: str):
         self.store, self.epoch, self.clock_s = store, store.epoch, store.clock_s
         self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._tell([{"start": True}])
 
     def load(self, queue: Queue) -> None:
         self.store.load(queue)
+        self._tell([{"start": True, "jobs": [*queue.jobs, *queue.finished]}])
 
     def append(self, records: list[Record]) -> int:
         position = self.store.append(records)

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from dsjq_lab import __version__, library
 from dsjq_lab.errors import LabError, UsageError
@@ -20,10 +20,14 @@ from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
 from dsjq_lab.sim import explore as exploring
 
+if TYPE_CHECKING:
+    from dsjq_lab.results import Result
+
 BROKER_CMD = (
     "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "
     "also {host} {data} {ack_timeout} {max_attempts}"
 )
+GLANCE = 24  # events of a failed run that are drawn at once
 AS_EXPECTED, USAGE, LAB_FAILED, INTERRUPTED = 0, 2, 3, 130  # results.py has the codes of a judged run
 
 EXIT_CODES = """\
@@ -118,6 +122,19 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("what", metavar="RUN", help="a run folder, or the name of a run")
     judge.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
+    show = command("show", "A run as a picture: what led to its failure, a job, a moment; and as files.")
+    show.add_argument("what", metavar="RUN", help="a run folder, or the name of a run")
+    part = show.add_mutually_exclusive_group()
+    part.add_argument("--job", metavar="J", help="the life of one job")
+    part.add_argument("--around", type=int, metavar="EVENT", help="an operation, by its place in the history")
+    for suffix, content in (("svg", "the picture"), ("png", "the picture"), ("html", "the whole report")):
+        show.add_argument(f"--{suffix}", type=Path, metavar="F", help=f"write {content} to this file")
+    show.add_argument("--export", nargs=2, metavar=("FORMAT", "F"), help="shiviz, perfetto, junit or csv")
+
+    compare = command("compare", "Two runs side by side: of two brokers, or before and after.")
+    compare.add_argument("runs", metavar="RUN", nargs=2, help="a run folder, or the name of a run")
+    compare.add_argument("--html", type=Path, metavar="F", help="write a page with both to this file")
+
     validate = command("validate", "Check scenario files: every mistake, or else the plan.")
     what = validate.add_mutually_exclusive_group(required=True)
     what.add_argument("files", metavar="FILE", nargs="*", default=[])
@@ -207,20 +224,76 @@ def judge(args: argparse.Namespace) -> int:
 
 
 def report(folder: Path, args: argparse.Namespace) -> int:
-    """Judges a run that is stored, and tells the verdict."""
-    from dsjq_lab.report import terminal
-    from dsjq_lab.results import judged
-    from dsjq_lab.scenario import ScenarioErrors
+    """Judges a run that is stored, keeps its pictures, and tells the verdict."""
+    from dsjq_lab.report import ladder, pictures, terminal, view
 
-    try:
-        result = judged(folder)
-    except ScenarioErrors as damage:
-        raise LabError(f"the scenario of this run is damaged\n{damage}") from damage
+    result = judged(folder)
+    trace = pictures.keep(result, folder)
     if args.json:
         print(json.dumps({"run": str(folder), **result.as_json()}, indent=2))
     else:
-        terminal.show(result, folder, sys.stdout, verbose=args.verbose)
+        seen = view.of_run(result, trace, GLANCE)
+        picture = ladder.draw(trace, seen.events, seen.notes) if result.outcome == "fail" else ()
+        terminal.show(result, folder, sys.stdout, verbose=args.verbose, picture=picture)
     return result.exit_code
+
+
+def judged(folder: Path) -> "Result":
+    from dsjq_lab import results
+    from dsjq_lab.scenario import ScenarioErrors
+
+    try:
+        return results.judged(folder)
+    except ScenarioErrors as damage:
+        raise LabError(f"the scenario of this run is damaged\n{damage}") from damage
+
+
+def show(args: argparse.Namespace) -> int:
+    from dsjq_lab import runs
+    from dsjq_lab.report import exports, ladder, page, pictures, telling, view
+
+    folder = runs.find(args.what)
+    result = judged(folder)
+    trace = telling.trace(result.model)
+    if args.job is not None:
+        seen = view.of_job(args.job, trace)
+    else:
+        seen = view.of_run(result, trace) if args.around is None else view.around(args.around, trace)
+    written: dict[Path, str | bytes] = {}
+    if args.svg:
+        written[args.svg] = pictures.svg(trace, seen)
+    if args.png:
+        written[args.png] = pictures.png(pictures.svg(trace, seen))
+    if args.html:
+        written[args.html] = page.report(result, trace, folder)
+    if args.export:
+        written[Path(args.export[1])] = exports.export(args.export[0], result, trace)
+    for path, content in written.items():
+        pictures.write(path, content)
+    if args.json:
+        events = [{**event._asdict(), "note": seen.notes.get(event.index)} for event in seen.events]
+        files = list(map(str, written))
+        print(json.dumps({"run": str(folder), "heading": seen.heading, "events": events, "files": files}))
+    else:
+        picture = [seen.heading, "", *ladder.draw(trace, seen.events, seen.notes)]
+        say("\n".join(map(str, written)) if written else "\n".join(picture))
+    return AS_EXPECTED
+
+
+def compare(args: argparse.Namespace) -> int:
+    from dsjq_lab import runs
+    from dsjq_lab.report import page, pictures
+
+    both = [(judged(folder), folder) for folder in map(runs.find, args.runs)]
+    names, rows = [page.name(result) for result, _ in both], page.figures([result for result, _ in both])
+    if args.html:
+        pictures.write(args.html, page.comparison(both))
+    if args.json:
+        print(json.dumps({"runs": names, "figures": dict(rows)}, indent=2))
+    else:
+        say("\n".join(f"{what:<26} {'  '.join(f'{value:<32}' for value in values)}".rstrip()
+                      for what, values in [("", names), *rows]))  # fmt: skip
+    return AS_EXPECTED
 
 
 def validate(args: argparse.Namespace) -> int:
@@ -292,6 +365,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explore": explore,
     "replay": replay,
     "judge": judge,
+    "show": show,
+    "compare": compare,
     "validate": validate,
     "explain": explain,
     "list": list_,

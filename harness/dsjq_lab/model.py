@@ -44,6 +44,8 @@ class Model:
         self.incarnations = 0
         self.strikes: list[Strike] = []
         self.calm_ns = history.header.start_ns  # the last that was heard of a fault, or a kick
+        self.answered_ns = 0  # when the broker last did what it was asked
+        self.last_question: Op | None = None
         self.end: End | None = None  # None: the lab was killed
         with no_garbage():
             read(self)
@@ -122,7 +124,8 @@ def _causes(job: Job) -> Iterator[str]:
             yield "first"
         elif any(c.f == "fail" and c.outcome != "fail" for c in previous.settles):
             yield "after_fail"
-        elif any(c.f == "ack" and c.outcome == "ok" for c in previous.settles):
+        elif any(c.f == "ack" and c.outcome == "ok" and c.returned_ns < delivery.invoked_ns
+                 for c in previous.settles):  # fmt: skip
             yield "after_ack"
         elif previous.cut_ns <= delivery.returned_ns:
             yield "after_crash"

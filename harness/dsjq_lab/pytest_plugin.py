@@ -64,6 +64,7 @@ class ScenarioTest(pytest.Item):
 
     def runtest(self) -> None:
         from dsjq_lab import brokers, runs
+        from dsjq_lab.report import pictures
         from dsjq_lab.results import judged
         from dsjq_lab.variation import Variation
 
@@ -72,6 +73,7 @@ class ScenarioTest(pytest.Item):
         variation = Variation(without_faults=option("dsjq_without_faults"))
         folder = runs.play(self.path, seed=self.seed, broker=broker, variation=variation)
         result = judged(folder)
+        pictures.keep(result, folder)
         if result.outcome != "pass":
             raise NotAsExpected(result, folder)
 

@@ -102,6 +102,7 @@ class _Reading:
         if process in self.leaving:
             self.overs[self.leaving.pop(process)] = op.time_ns
         if op.type == "invoke":
+            self.model.last_question = op
             conn = value["conn"]
             if self.conns.get(process) != conn:
                 self.exited(process, op.time_ns)  # a former process of the same name
@@ -133,6 +134,8 @@ class _Reading:
                 self.answered[conn] = invoked_ns
             if outcome == "ok":
                 self.last_ok_ns = end.time_ns
+                if end.f != "connect":
+                    self.model.answered_ns = end.time_ns
         if f in self.handlers:
             self.handlers[f](call, invoke, end)
 

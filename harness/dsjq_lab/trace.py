@@ -1,8 +1,9 @@
 """A broker's own trace: a diary that it may keep, told in the history beside what the clients saw.
 
-One JSON object a line, on the lab's clock: `{"time_ns": 5, "start": true}` when the broker begins a life, and
-`{"time_ns": 9, "record": "Delivered", "job": 3, …}` for each record that it applies. A broker that is killed
-may leave its last line unfinished; that line is dropped.
+One JSON object a line, on the lab's clock: `{"time_ns": 5, "start": true, "jobs": [3]}` when the broker
+begins a life, with the jobs that it kept from a former one, and `{"time_ns": 9, "record": "Delivered",
+"job": 3, …}` for each record that it applies. A broker that is killed may leave its last line unfinished;
+that line is dropped.
 """
 
 import json
@@ -32,5 +33,5 @@ def parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
         f = "record"
         if value.pop("start", False):
             incarnation += 1
-            f, value = "start", {"incarnation": incarnation}
+            f, value = "start", {"incarnation": incarnation, **value}
         yield {"time_ns": time_ns, "process": "broker", "type": "info", "f": f, "value": value, "error": None}

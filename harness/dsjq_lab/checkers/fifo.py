@@ -7,7 +7,6 @@ attempts count. A broker without tokens does not say which attempt it is: it is 
 delivered once, acknowledged in time, and no reply to a request was lost.
 """
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,32 +31,30 @@ class _First(NamedTuple):
     job: Job
     delivery: Delivery
     submit: Call
-    submitted_ns: float  # by then it certainly waited
 
 
 def _first(job: Job) -> _First | None:
     """The first delivery, if it is certain that it was the first, and of which SUBMIT."""
-    submits = [submit for submit in job.submits if submit.outcome != "fail"]
-    if len(submits) != 1 or not job.deliveries:
+    if not job.is_single or not job.deliveries:
         return None
     delivery = job.deliveries[0]
-    if delivery.attempt not in (1, None) or delivery.incarnation is None:
+    submit = next((submit for submit in job.submits if submit.outcome != "fail"), None)
+    if submit is None or delivery.attempt not in (1, None) or delivery.incarnation is None:
         return None
-    submit = submits[0]
-    return _First(job, delivery, submit, submit.returned_ns if submit.outcome == "ok" else math.inf)
+    return _First(job, delivery, submit)
 
 
 def _overtaken(firsts: list[_First]) -> Iterator[Finding]:
     """For each job, of all that were certainly submitted before it, the one that was asked for last."""
-    by_submitted = iter(sorted(firsts, key=lambda first: first.submitted_ns))
-    earlier = next(by_submitted, None)
+    by_confirmed = iter(sorted(firsts, key=lambda first: first.job.confirmed_ns))
+    earlier = next(by_confirmed, None)
     last: dict[int | None, _First] = {}  # incarnation -> the one asked for last
     for b in sorted(firsts, key=lambda first: first.submit.invoked_ns):
-        while earlier and earlier.submitted_ns < b.submit.invoked_ns:
+        while earlier and earlier.job.confirmed_ns < b.submit.invoked_ns:
             life = earlier.delivery.incarnation
             if life not in last or last[life].delivery.invoked_ns < earlier.delivery.invoked_ns:
                 last[life] = earlier
-            earlier = next(by_submitted, None)
+            earlier = next(by_confirmed, None)
         a = last.get(b.delivery.incarnation)
         if a and b.delivery.returned_ns < a.delivery.invoked_ns:
             summary = f"job {b.job.nonce} was delivered before job {a.job.nonce}, and submitted after it"

@@ -41,7 +41,7 @@ class LegalTransitions(Checker):
         records = [op for op in model.trace if op.f == "record"]
         for op in model.trace:
             if op.f == "start":
-                former |= states.keys()
+                former |= states.keys() | set(op.value.get("jobs", ()))  # it may die between record and trace
                 states.clear()
                 continue
             job, record = op.value["job"], op.value["record"]

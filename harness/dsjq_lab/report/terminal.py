@@ -7,7 +7,7 @@ import os
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shlex import quote
 from typing import TextIO
@@ -29,14 +29,19 @@ RED, GREEN, YELLOW, BOLD = "\033[31m", "\033[32m", "\033[33m", "\033[1m"
 COLOURS = {"VIOLATED": RED, "FAIL": RED, "absent": RED, "PASS": GREEN, "UNKNOWN": YELLOW, "unknown": YELLOW}
 
 
-def show(result: Result, run: Path, out: TextIO, *, verbose: bool = False) -> None:
+def show(
+    result: Result, run: Path, out: TextIO, *, verbose: bool = False, picture: Iterable[str] = ()
+) -> None:
     colourful = out.isatty() and "NO_COLOR" not in os.environ
-    for line in render(result, run, verbose=verbose):
+    for line in render(result, run, verbose=verbose, picture=picture):
         line = visible(line)
         print(painted(line) if colourful else line, file=out)
 
 
-def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]:
+def render(
+    result: Result, run: Path, *, verbose: bool = False, picture: Iterable[str] = ()
+) -> Iterator[str]:
+    """`picture`: the lines of a drawing of what went wrong, where somebody made one."""
     yield from heading(result)
     yield ""
     yield from faults(result.model, verbose)
@@ -47,6 +52,8 @@ def render(result: Result, run: Path, *, verbose: bool = False) -> Iterator[str]
     yield from rulings(result, verbose)
     yield from explanations(result, verbose)
     yield ""
+    for line in picture:
+        yield f"  {line}"
     yield from conclusion(result, run)
 
 
@@ -181,7 +188,7 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
             yield f"        {first_line(reason)}"
         yield f"        So this run proves nothing, for or against the broker.     exit {result.exit_code}"
     folder = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
-    yield f"Run    {folder}"
+    yield f"Run    {folder}     Look   report.html, trace.svg"
     if result.outcome != "pass":
         yield f"Again  dsjq-lab run {quote(str(folder))}"
     elif result.model.header.broker == "dsjq" and "p01" in library.contents("zoo"):
