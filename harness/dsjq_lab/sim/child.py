@@ -26,7 +26,6 @@ from dsjq_lab.sim.stacks import pinned
 from dsjq_lab.sim.story import Teller
 
 PROGRESS_INTERVAL_S = 0.5
-STORY_LINES = 12
 
 
 def say(**news: Any) -> None:

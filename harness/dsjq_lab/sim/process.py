@@ -93,6 +93,7 @@ class Process:
     def handle_signals(self) -> None:
         while self.interrupts:
             signum = self.interrupts.pop(0)
+            self.kernel.interrupted = any(process.interrupts for process in self.kernel.processes)
             self.handlers[signum](signum, None)
 
     # -- Its end, and its words
@@ -113,7 +114,7 @@ class Process:
     def write(self, text: str) -> None:
         self.printed += len(text)
         if self.printed > OUTPUT_MAX:
-            raise Endless(f"{self.name} has printed more than {OUTPUT_MAX} letters")
+            self.kernel.abort(Endless(f"{self.name} has printed more than {OUTPUT_MAX} letters"))
         self.output.append(text)
 
     def site(self, kind: str, place: str) -> str:

@@ -5,7 +5,6 @@ repeats: the run is played again from its schedule, and must be the same to the 
 """
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -94,7 +93,3 @@ def first_difference(one: Run, other: Run) -> str:
             return f"{before} in one run, {after} in the other"
     return "the same switches, but other words"
 
-
-def timer(seconds: float) -> Callable[[], bool]:
-    deadline = time.monotonic() + seconds
-    return lambda: time.monotonic() > deadline

@@ -9,11 +9,9 @@ A process that explores is pinned to one processor (`pinned`): a hand-over to an
 """
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 
 _idle: list["_Carrier"] = []
 
@@ -42,9 +40,6 @@ class Stack:
             carrier.carry(self)
         else:
             self.baton.release()
-
-    def frame(self) -> FrameType | None:
-        return None if self.thread_id is None else sys._current_frames().get(self.thread_id)
 
 
 class _Carrier:
