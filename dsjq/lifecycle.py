@@ -234,7 +234,7 @@ def apply(queue: Queue, record: m.Record) -> None:
         job.holder, job.token = record.holder, record.token
         queue.held.setdefault(record.holder, set()).add(job.id)
         _tidy_pending(queue, job.priority)
-    if isinstance(record, m.Delivered | m.Touched):
+    if isinstance(record, (m.Delivered, m.Touched)):
         _set_timer(queue, job, record.deadline)
     elif isinstance(record, m.Delayed):
         _set_timer(queue, job, record.start_at)

@@ -25,9 +25,10 @@ class Store(Protocol):
         """Apply what survived to `queue`, which is empty."""
 
     def append(self, records: list[Record]) -> int:
-        """Keep the records, all or none; return the position that is to be waited for before anybody is
-        told of them. It may be 0 for records that survive the end of the process by now, and that nobody
-        would miss after a loss of power. Raises StorageFull.
+        """Keep the records, all or none; return the position to wait for before anybody is told of them.
+
+        That is 0 for records that outlive the process by now and that nobody would miss after a loss of
+        power. Raises StorageFull.
         """
 
     def wait(self, position: int) -> None:

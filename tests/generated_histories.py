@@ -261,7 +261,7 @@ class Broker:
             self.inbox.append(partial(self.lose, conn))
         elif conn in self.conns:
             del self.conns[conn]
-            self.leaked += hasattr(self.queue, "leaks")
+            self.leaked += self.queue.leaks
             self.parked = [parked for parked in self.parked if parked[1] is not conn]
             self.queue.disconnect(conn)
             self.serve_parked()

@@ -151,6 +151,22 @@ def test_who_was_told_ok_is_told_so_again_and_no_stranger_is(kind: Kind, tmp_pat
         assert broker.execute(m.Ack(1, token), stranger) == m.Ok()
 
 
+def test_terms_and_keys_outlive_a_restart_and_a_snapshot(kind: Kind, tmp_path: Path) -> None:
+    put = m.Submit(b"x", delay_s=0.0, priority=-3, lease_s=7.0, retries=0, key="order-7")
+    for compact in (False, True, False):
+        with opened(kind, tmp_path) as broker:
+            assert broker.execute(put, broker.connect()) == m.JobId(1)
+            assert broker.execute(put._replace(payload=b"y"), broker.connect()).code == "KEY_CONFLICT"
+            assert broker.queue.jobs[1].priority == -3
+            if compact:
+                broker.store._compact()
+    with opened(kind, tmp_path) as broker:
+        session = broker.connect()
+        assert broker.execute(m.Reserve(), session).lease_s == 7.0
+        assert broker.execute(m.Fail(1), session) == m.Ok()
+        assert told(broker) == {1: ("DEAD", 1, b"x")}
+
+
 def test_a_clock_goes_on(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ready_in_s() -> float:
         with opened(kind, tmp_path) as broker:

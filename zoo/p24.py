@@ -1,6 +1,6 @@
 """Patient 24: dsjq, which tries the jobs that never failed before those that did.
 
-    dsjq-lab run dead_letter --broker zoo/p24
+    dsjq-lab run worker_churn --broker zoo/p24
 """
 import sys
 

@@ -10,7 +10,7 @@ from ..store import Unusable
 
 def take(folder: Path) -> IO[str]:
     """Make the folder ours alone, until the returned file is closed or the process ends, however it does."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # payloads may be secret
     sync_names(folder.parent)
     lock = (folder / "lock").open("a")
     try:

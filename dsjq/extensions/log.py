@@ -26,7 +26,6 @@ from .snapshot import Totals, restore, snapshot
 GARBAGE_MIN = 50_000  # records; less is not worth the trouble
 BATCH = 1000  # how many records of a snapshot share an entry, how many entries are decoded at a time
 
-
 # ---- Entries: [["Submitted",1,"a payload"]]. New fields of a record come last, and have a default.
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Record), Totals)}

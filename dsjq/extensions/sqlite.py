@@ -105,6 +105,7 @@ class SQLite(Log):
 
     def _replace(self, entries: list[bytes], last: int) -> None:
         rows = [_row(position, entry) for position, entry in enumerate(entries, last - len(entries) + 1)]
+
         def replace() -> None:
             self._sync()
             self._commit((DELETE, [[last]]), (INSERT, rows))

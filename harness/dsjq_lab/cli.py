@@ -18,6 +18,7 @@ from dsjq_lab.errors import LabError, UsageError
 from dsjq_lab.history import Header, HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
+from dsjq_lab.sim import explore as exploring
 
 if TYPE_CHECKING:
     from dsjq_lab.results import Result
@@ -111,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
     run.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
+    exploring.arguments(command("explore", "Play a scenario simulated, in thousands of interleavings."))
+
+    replay = command("replay", "Play an explored failure again, and tell it by source line.")
+    replay.add_argument("what", metavar="RUN", help="a run folder, or the name of a run")
+    replay.add_argument("--step", action="store_true", help="every switch, with who holds and waits for what")
+
     judge = command("judge", "Judge a stored run again.")
     judge.add_argument("what", metavar="RUN", help="a run folder, or the name of a run")
     judge.add_argument("--verbose", action="store_true", help="every strike and every verdict")
@@ -192,6 +199,22 @@ def repeat(args: argparse.Namespace, first_seed: int) -> int:
             say(run.line())
     say(json.dumps(series.as_json(), indent=2) if args.json else "\n".join(["", *series.table()]))
     return series.exit_code
+
+
+def explore(args: argparse.Namespace) -> int:
+    from dsjq_lab import scenario
+
+    try:
+        scenario.load(library.find("scenarios", args.what))
+    except scenario.ScenarioErrors as errors:
+        return complain(f"nothing was explored\n{errors}", USAGE)
+    return exploring.main(args)
+
+
+def replay(args: argparse.Namespace) -> int:
+    from dsjq_lab.sim import replay
+
+    return replay.main(args)
 
 
 def judge(args: argparse.Namespace) -> int:
@@ -339,6 +362,8 @@ def list_(args: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
+    "explore": explore,
+    "replay": replay,
     "judge": judge,
     "show": show,
     "compare": compare,

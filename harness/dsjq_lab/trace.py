@@ -16,9 +16,13 @@ from dsjq_lab.errors import LabError
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Its lines as operations of the process `broker`; none if there is no such file."""
-    if not path.exists():
-        return
-    *lines, _torn = path.read_bytes().split(b"\n")
+    if path.exists():
+        yield from parse(path.read_bytes(), path)
+
+
+def parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
+    """The same of what the file at `path` contains."""
+    *lines, _torn = data.split(b"\n")
     incarnation = 0
     for number, line in enumerate(lines, 1):
         try:

@@ -1,0 +1,95 @@
+"""The process in which is explored: student code runs here, so the lab looks on from outside (explore.py).
+
+It has an interpreter of its own, with a fixed PYTHONHASHSEED, since the order of a set of strings must not
+change from run to run; it is pinned to one processor; and whoever started it kills it when it is silent for
+too long. It says what it does in lines of JSON on its standard output.
+
+Started as `python -m dsjq_lab.sim.child '{"scenario": …}'`.
+"""
+
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dsjq_lab import scenario
+from dsjq_lab.brokers import Dsjq
+from dsjq_lab.errors import LabError
+from dsjq_lab.sim import stored
+from dsjq_lab.sim.exhaustive import exhaust
+from dsjq_lab.sim.experiment import Experiment
+from dsjq_lab.sim.kernel import SimError
+from dsjq_lab.sim.search import Failure, NotDeterministic, Search
+from dsjq_lab.sim.stacks import pinned
+from dsjq_lab.sim.story import Teller
+
+PROGRESS_INTERVAL_S = 0.5
+
+
+def say(**news: Any) -> None:
+    print(json.dumps(news), flush=True)
+
+
+def main(task: dict[str, Any]) -> None:
+    pinned(task["number"])
+    gc.disable()  # lest a finalizer runs at a moment that no schedule knows; Experiment collects between runs
+    path = Path(task["scenario"])
+    broker = Dsjq(Path(task["broker"]) if task["broker"] else None)
+    experiment = Experiment(scenario.load(path), broker)
+    search = Search(experiment, task["strategy"], task["seed"], task["number"], task["of"])
+    if task["bound"] is not None:
+        search.play_in_turn(exhaust(experiment.play, "broker", task["bound"]))
+    try:
+        explore(search, task, path)
+    except NotDeterministic as problem:
+        say(kind="refused", why=f"the program does not repeat its own runs: {problem}")
+    except SimError as problem:
+        say(kind="refused", why=str(problem))
+    except LabError as problem:
+        say(kind="broken", why=str(problem))
+
+
+def explore(search: Search, task: dict[str, Any], path: Path) -> None:
+    started, told_s = time.monotonic(), 0.0
+    more = task["keep_going"]
+    while search.runs < task["runs"] and time.monotonic() - started < task["seconds"]:
+        try:
+            seed, run = search.next_run()
+        except StopIteration:
+            say(kind="complete", bound=task["bound"])
+            break
+        if time.monotonic() - told_s > PROGRESS_INTERVAL_S:
+            told_s = time.monotonic()
+            tell(search)
+        if run.failures and (more or search.failing == 1):
+            say(kind="found", seed=seed, names=run.failures, nth_run=search.runs)
+            failure = search.examined(seed, run)
+            say(kind="failure", **told(failure, path))
+            if not more:
+                break
+    tell(search)
+
+
+def tell(search: Search) -> None:
+    counts = {"runs": search.runs, "failing": search.failing, "unknown": search.unknown}
+    say(kind="progress", distinct=len(search.courses), **counts)
+
+
+def told(failure: Failure, path: Path) -> dict[str, Any]:
+    """Stores the failure as a run of its own, and returns what is to be said of it."""
+    experiment = failure.experiment
+    teller = Teller(failure.schedule, experiment.loader)
+    run = experiment.play(teller)
+    folder = stored.store(failure, run, path)
+    return {
+        "folder": str(folder), "seed": failure.seed, "names": failure.names, "nth_run": failure.nth_run,
+        "before": failure.deviations, "after": len(failure.schedule), "tries": failure.tries,
+        "jobs": experiment.scenario.load.jobs, "workers": experiment.scenario.workers.count,
+        "faults": len(experiment.scenario.faults), "story": stored.story(teller, run),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

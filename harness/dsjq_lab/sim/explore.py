@@ -1,0 +1,221 @@
+"""`dsjq-lab explore SCENARIO`: thousands of interleavings, in processes that are watched from here.
+
+Student code runs in the children (child.py) and nowhere else. A child that is silent for too long is in a
+loop that passes no point, or in a call into C that never returns: it is killed, and that is a verdict too.
+"""
+
+import argparse
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dsjq_lab import library
+from dsjq_lab.errors import LabError
+from dsjq_lab.report.plain import visible
+from dsjq_lab.sim.strategies import STRATEGIES
+
+SILENCE_S_MAX = 120.0
+UNLIMITED = 10**9
+DEFAULT_SECONDS = 30.0
+PASS, FAIL, UNKNOWN = 0, 1, 4
+LIMITS = (
+    "Explored is one interpreter, with sequentially consistent memory, calls into C in one step, a network",
+    "that loses no bytes, and no ssl, sqlite3 or subprocess. No failure in N runs is evidence, not proof.",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the sub-command."""
+    parser.add_argument("what", metavar="SCENARIO")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--runs", type=int, metavar="N", help="how many")
+    amount.add_argument("--for", type=seconds, metavar="60s", dest="seconds", help="how long (default: 30s)")
+    parser.add_argument("--strategy", choices=sorted(STRATEGIES), default="mix")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first run")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+    parser.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    parser.add_argument("--exhaustive", action="store_true", help="every schedule within the bound, once")
+    parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+
+
+def seconds(text: str) -> float:
+    if not text.endswith("s") or not text[:-1].replace(".", "", 1).isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 60s")
+    return float(text[:-1])
+
+
+class Child:
+    """One searcher, and the last that was heard of it."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dsjq_lab.sim.child", json.dumps(task)],
+            env={**os.environ, "PYTHONHASHSEED": "0"}, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.output = self.process.stdout
+        self.rest = b""
+        self.heard_s = time.monotonic()
+        self.progress: dict[str, int] = {}
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """What it says; None when it has ended."""
+        data = os.read(self.output.fileno(), 1 << 16)
+        self.heard_s = time.monotonic()
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return [json.loads(line) for line in lines] if data else None
+
+    def end(self) -> int:
+        self.process.kill()
+        self.output.close()
+        return self.process.wait()
+
+
+class Exploration:
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        scenario = library.find("scenarios", args.what)
+        broker = library.find("zoo", args.broker) if args.broker else None
+        of = 1 if args.exhaustive else max(1, min(args.jobs, args.runs or args.jobs))
+        unlimited = args.runs is not None or args.exhaustive
+        self.tasks = [
+            {
+                "scenario": str(scenario), "broker": broker and str(broker), "strategy": args.strategy,
+                "seed": args.seed, "number": number, "of": of, "keep_going": args.keep_going,
+                "runs": UNLIMITED if args.runs is None else args.runs // of + (number < args.runs % of),
+                "seconds": args.seconds or (UNLIMITED if unlimited else DEFAULT_SECONDS),
+                "bound": args.bound if args.exhaustive else None,
+            }
+            for number in range(of)
+        ]  # fmt: skip
+        self.children: list[Child] = []
+        self.failures: list[dict[str, Any]] = []
+        self.refused = self.broken = ""
+        self.complete = False  # every schedule within the bound was played
+        self.started_s = self.shown_s = time.monotonic()
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            try:
+                for task in self.tasks:
+                    child = Child(task)
+                    self.children.append(child)
+                    selector.register(child.output, selectors.EVENT_READ, child)
+                while selector.get_map() and not self.is_over():
+                    for key, _ in selector.select(1.0):
+                        self.hear(key.data, selector)
+                    self.watch(selector)
+            finally:
+                for child in self.children:
+                    child.end()
+
+    def is_over(self) -> bool:
+        found = bool(self.failures) and not self.args.keep_going
+        return found or bool(self.refused or self.broken)
+
+    def hear(self, child: Child, selector: selectors.BaseSelector) -> None:
+        messages = child.receive()
+        if messages is None:
+            selector.unregister(child.output)
+            if status := child.process.wait():
+                self.broken = self.broken or f"a process that explored ended with status {status}"
+        for message in messages or ():
+            match message.pop("kind"):
+                case "progress":
+                    child.progress = message
+                case "found":
+                    self.note(f"run {message['nth_run']} fails ({', '.join(message['names'])}); shrinking")
+                case "failure":
+                    self.failures.append(message)
+                case "complete":
+                    self.complete = True
+                case "refused":
+                    self.refused = message["why"]
+                case "broken":
+                    self.broken = message["why"]
+        self.show()
+
+    def watch(self, selector: selectors.BaseSelector) -> None:
+        for child in self.children:
+            silent = time.monotonic() - child.heard_s > SILENCE_S_MAX
+            if silent and child.output in selector.get_map():
+                selector.unregister(child.output)
+                child.end()
+                self.failures.append({"names": ["endless"], "story": [
+                    f"=> endless: a run passed no point for {SILENCE_S_MAX:g} s, so it was killed"
+                ]})  # fmt: skip
+
+    def counts(self) -> dict[str, int]:
+        names = ("runs", "distinct", "failing", "unknown")
+        return {name: sum(child.progress.get(name, 0) for child in self.children) for name in names}
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def show(self) -> None:
+        if time.monotonic() - self.shown_s >= 2.0:
+            self.shown_s = time.monotonic()
+            counts, spent_s = self.counts(), self.shown_s - self.started_s
+            rate = f"{counts['runs'] / spent_s:.0f} runs/s"
+            different, fail = counts["distinct"], counts["failing"]
+            self.note(f"{counts['runs']} runs, {rate}, {different} different, {fail} fail")
+
+    def outcome(self) -> tuple[str, int]:
+        if self.failures:
+            return "fail", FAIL
+        counts = self.counts()
+        if self.refused or counts["runs"] == counts["unknown"]:
+            return "unknown", UNKNOWN
+        return "pass", PASS
+
+
+def main(args: argparse.Namespace) -> int:
+    """The exit code of `dsjq-lab explore`."""
+    exploration = Exploration(args)
+    exploration.run()
+    if exploration.broken:
+        raise LabError(exploration.broken)
+    word, exit_code = exploration.outcome()
+    spent_s = time.monotonic() - exploration.started_s
+    if args.json:
+        counts = {**exploration.counts(), "seconds": round(spent_s, 2)}
+        told = {"outcome": word, "exit_code": exit_code, **counts, "failures": exploration.failures}
+        told |= {"complete": exploration.complete, "refused": exploration.refused}
+        print(json.dumps(told, indent=2))
+        return exit_code
+    for line in render(exploration, word, spent_s):
+        print(visible(line))
+    return exit_code
+
+
+def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
+    counts, lines = exploration.counts(), []
+    for failure in exploration.failures:
+        lines += ["", f"  {', '.join(failure['names'])}", *(f"  {line}" for line in failure["story"])]
+        if "folder" in failure:
+            lines += [
+                f"  found in run {failure['nth_run']}; {failure['before']} deviations from the default "
+                f"schedule, {failure['after']} after {failure['tries']} tries",
+                f"  left: {failure['jobs']} jobs, {failure['workers']} workers, {failure['faults']} faults",
+                f"Run    {failure['folder']}",
+                f"Again  dsjq-lab replay {failure['folder']}",
+            ]
+    runs = f"{counts['runs']} runs, {counts['distinct']} different, {spent_s:.1f} s"
+    if exploration.refused:
+        return [f"UNKNOWN  cannot be explored: {exploration.refused}",
+                f"         Play it on real processes: dsjq-lab run {Path(exploration.args.what)}"]
+    if word == "unknown":
+        return [f"UNKNOWN  no run proved anything, in {runs}"]
+    if exploration.failures:
+        return [*lines, "", f"FAIL   in {runs}"]
+    if exploration.complete:
+        bound = exploration.args.bound
+        return [f"PASS   complete: every schedule with at most {bound} forced switches between threads",
+                f"       of the broker, in {runs}"]
+    return [f"PASS   no failure in {runs}", *LIMITS]

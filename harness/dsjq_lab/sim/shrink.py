@@ -1,0 +1,135 @@
+"""From a failing run to what makes it fail: fewer jobs, fewer workers, fewer faults, fewer deviations.
+
+First a small scenario is tried under a few interruptions, twenty times: most bugs need no more, and such a
+run has a short story from the start. Otherwise the run that failed is reduced. Each candidate is played, and
+kept if it still fails in the same way: the scenario first, since smaller runs are faster; then the schedule,
+by delta debugging (Zeller and Hildebrandt, 2002): take out half of it, then quarters, and so on down to
+single deviations, until none can be spared.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.experiment import Experiment, Run
+from dsjq_lab.sim.kernel import Deviation
+from dsjq_lab.sim.strategies import Few
+
+KINDS = ("draw", "late", "stall")  # not needed as often as not, so tried away together
+SMALL_JOBS, SMALL_RUNS = (1, 3, 8), 20  # for a new and shorter story: sizes, and runs of each
+JOBS, WORKERS = (1, 2, 3, 5, 8, 13, 20), (1, 2, 3)
+
+
+class Shrinker:
+    """`best` is the smallest experiment and run so far that fails with `failure`."""
+
+    def __init__(self, experiment: Experiment, run: Run, failure: str, seconds_max: float = 20.0) -> None:
+        self.experiment, self.run, self.failure = experiment, run, failure
+        self.schedule = run.schedule
+        self.deadline_s = time.process_time() + seconds_max  # of computing: others may be at work here
+        self.tries = 0
+
+    def shrink(self) -> None:
+        self.keep([])
+        if self.schedule and not self.keep_small():
+            self.reduce_scenario()
+            for kind in KINDS:
+                self.keep([deviation for deviation in self.schedule if deviation.kind != kind])
+        self.reduce_until_stuck()
+
+    def keep_small(self) -> bool:
+        """Whether a small scenario fails in the same way under a few interruptions: it has a short story."""
+        for scenario in self.small_scenarios():
+            experiment = self.experiment.varied(scenario)
+            points = experiment.replay([]).kernel.steps
+            for seed in range(SMALL_RUNS):
+                if self.is_late():
+                    return False
+                self.tries += 1
+                run = experiment.play(Few(seed, bound=1 + seed % 8, points=points))
+                if self.failure in run.failures:
+                    self.experiment, self.run, self.schedule = experiment, run, run.schedule
+                    return True
+        return False
+
+    def small_scenarios(self) -> Iterator[Scenario]:
+        scenario = self.experiment.scenario
+        for jobs in SMALL_JOBS:
+            if jobs < scenario.load.jobs:
+                small = with_jobs(scenario, jobs)
+                yield small.model_copy(update={"faults": []})
+                if scenario.faults:
+                    yield small
+
+    def reduce_until_stuck(self) -> None:
+        before = -1
+        while len(self.schedule) != before and not self.is_late():
+            before = len(self.schedule)
+            self.reduce_schedule()
+            self.reduce_scenario()
+
+    def is_late(self) -> bool:
+        return time.process_time() > self.deadline_s
+
+    def keep(self, schedule: Sequence[Deviation], scenario: Scenario | None = None) -> bool:
+        """Plays it, and keeps it if it fails in the same way."""
+        if scenario is None and len(schedule) == len(self.schedule):
+            return False
+        self.tries += 1
+        experiment = self.experiment.varied(scenario) if scenario else self.experiment
+        run = experiment.replay(schedule)
+        if self.failure not in run.failures:
+            return False
+        # What the run noted is its schedule without the deviations that it never came by.
+        self.experiment, self.run, self.schedule = experiment, run, run.schedule
+        return True
+
+    def reduce_scenario(self) -> None:
+        for candidates in (self.fewer_jobs, self.fewer_workers, self.fewer_faults):
+            for scenario in candidates():
+                if self.is_late() or self.keep(self.schedule, scenario):
+                    break
+
+    def fewer_jobs(self) -> Iterator[Scenario]:
+        scenario = self.experiment.scenario
+        for jobs in JOBS:
+            if jobs < scenario.load.jobs:
+                yield with_jobs(scenario, jobs)
+
+    def fewer_workers(self) -> Iterator[Scenario]:
+        scenario = self.experiment.scenario
+        for count in WORKERS:
+            if count < scenario.workers.count:
+                workers = scenario.workers.model_copy(update={"count": count})
+                yield scenario.model_copy(update={"workers": workers})
+
+    def fewer_faults(self) -> Iterator[Scenario]:
+        scenario = self.experiment.scenario
+        faults = scenario.faults
+        if faults:
+            yield scenario.model_copy(update={"faults": []})
+        if len(faults) > 1:
+            for number in range(len(faults)):
+                yield scenario.model_copy(update={"faults": [*faults[:number], *faults[number + 1 :]]})
+
+    def reduce_schedule(self) -> None:
+        size = len(self.schedule)
+        while size and not self.is_late():
+            reduced = self.without_pieces(size)
+            size = min(size, len(self.schedule)) if reduced and size > 1 else size // 2
+
+    def without_pieces(self, size: int) -> bool:
+        """Tries each piece of the schedule away; whether one could be spared."""
+        reduced, start = False, 0
+        while start < len(self.schedule) and not self.is_late():
+            if self.keep(self.schedule[:start] + self.schedule[start + size :]):
+                reduced = True
+            else:
+                start += size
+        return reduced
+
+
+def with_jobs(scenario: Scenario, jobs: int) -> Scenario:
+    producers = min(jobs, scenario.load.producers)
+    load = scenario.load.model_copy(update={"jobs": jobs, "producers": producers})
+    return scenario.model_copy(update={"load": load})

@@ -1,0 +1,110 @@
+"""An explored failure as a run folder: the same files as those of a live run, and schedule.json.
+
+`history.jsonl` is what the clients saw in the shrunk run, so it is judged, shown and told like any other.
+`schedule.json` has all that it takes to play the run again: what was taken out of the scenario, the
+deviations, and the digest of the course of events, by which one sees that it was the same.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsjq_lab import runs, scenario
+from dsjq_lab.brokers import Dsjq
+from dsjq_lab.library import NotFound
+from dsjq_lab.report.explain import explain
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.experiment import Experiment, Run
+from dsjq_lab.sim.kernel import Deviation
+from dsjq_lab.sim.schedule import as_lists, from_lists
+from dsjq_lab.sim.search import Failure
+from dsjq_lab.sim.shrink import with_jobs
+from dsjq_lab.sim.story import Teller
+from dsjq_lab.verdict import VIOLATED
+
+FORMAT = 1
+SCHEDULE = "schedule.json"
+
+
+class Stored(NamedTuple):
+    experiment: Experiment
+    schedule: list[Deviation]
+    digest: str
+    names: tuple[str, ...]
+
+
+def store(failure: Failure, run: Run, path: Path) -> Path:
+    """A new run folder for the failure of the scenario in `path`; `run` is its shrunk run."""
+    reduced = failure.experiment.scenario
+    folder = runs.new_folder(reduced.name)
+    (folder / "scenario.yaml").write_bytes(path.read_bytes())
+    header = failure.experiment.header()
+    lines = [header.line(), *(op.line() for op in run.world.ops)]
+    (folder / "history.jsonl").write_text("".join(lines), encoding="utf-8")
+    whole = scenario.load(path).faults
+    schedule = {
+        "format": FORMAT,
+        "broker": failure.experiment.broker.name,
+        "failures": failure.names,
+        "seed": failure.seed,
+        "reduced": {
+            "jobs": reduced.load.jobs,
+            "workers": reduced.workers.count,
+            "faults": [number for number, fault in enumerate(whole) if fault in reduced.faults],
+        },
+        "deviations": as_lists(failure.schedule),
+        "digest": failure.digest,
+        "python": sys.version.split()[0],
+    }
+    (folder / SCHEDULE).write_text(json.dumps(schedule, indent=1) + "\n")
+    logs = folder / "logs"
+    logs.mkdir()
+    for process in run.kernel.processes:
+        with (logs / f"{process.name.replace(' ', '-')}.log").open("a", encoding="utf-8") as log:
+            log.write("".join(process.output))
+    return folder
+
+
+def load(folder: Path) -> Stored:
+    """What `store` has stored. NotFound if the folder is that of a live run."""
+    try:
+        fields: dict[str, Any] = json.loads((folder / SCHEDULE).read_text())
+    except FileNotFoundError:
+        raise NotFound(f"{folder} has no {SCHEDULE}: only an explored run can be replayed") from None
+    whole = scenario.load(folder / "scenario.yaml")
+    reduced = reduce(whole, **fields["reduced"])
+    broker = Dsjq(None if fields["broker"] == "dsjq" else Path(fields["broker"]))
+    schedule = from_lists(fields["deviations"])
+    return Stored(Experiment(reduced, broker), schedule, fields["digest"], tuple(fields["failures"]))
+
+
+def reduce(whole: Scenario, jobs: int, workers: int, faults: list[int]) -> Scenario:
+    update = {
+        "workers": whole.workers.model_copy(update={"count": workers}),
+        "faults": [whole.faults[number] for number in faults],
+    }
+    return with_jobs(whole, jobs).model_copy(update=update)
+
+
+def story(teller: Teller, run: Run) -> list[str]:
+    """The story of a run in lines, its certain findings last."""
+    return [*(step.line() for step in teller.steps_told), *findings(run)]
+
+
+def findings(run: Run) -> Iterator[str]:
+    """What is wrong, in certain terms, and what happened to the job that shows it."""
+    for op in run.world.ops:
+        if op.process == "lab" and op.f == "deadlock":
+            yield "=> deadlock: " + "; ".join(op.value["circle"])
+        elif op.process == "lab" and op.f == "thread_died":
+            yield f"=> {op.value['thread']} died at {op.value['place']}: {op.value['problem']}"
+    if run.result is None:
+        yield f"=> {run.failures[0]}: {run.kernel.broken}"
+        return
+    violated = [ruling.verdict for ruling in run.result.with_standing(VIOLATED)]
+    for verdict in violated:
+        yield f"=> {verdict.invariant}: {verdict.summary}"
+    for verdict in violated[:1]:
+        yield from (f"   {line}" for line in explain(verdict, run.result.model))

@@ -1,0 +1,214 @@
+"""The world of simulated processes: what live.py is for real ones; conductor, clients and judge are the same.
+
+The conductor is a task like any other, the only one that belongs to no process. The lab's end of a client's
+channel is no socket: what a client reports is heard in the instant in which it is said.
+"""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dsjq_lab import trace, workload
+from dsjq_lab.brokers import Broker, Place
+from dsjq_lab.errors import LabError
+from dsjq_lab.history import Op
+from dsjq_lab.live import TRACE
+from dsjq_lab.processes import describe
+from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.disk import Disk, Inode
+from dsjq_lab.sim.kernel import Kernel, Task
+from dsjq_lab.sim.loader import Loader, SimUnsupported
+from dsjq_lab.sim.net import Connection, Endpoint, Network, key
+from dsjq_lab.sim.process import Process
+from dsjq_lab.warden import CHANNEL
+from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
+
+CLIENT = Path(workload.__file__)
+PORT = 4730
+DATA, TRACE_FILE = Path("/lab/data"), Path("/lab/broker.trace")
+OUTPUT_LINES_SHOWN = 5
+
+
+def not_ready(process: Process) -> LabError:
+    """Why it does not listen."""
+    what = f"the broker ended before it listened: {describe(process.status)}"
+    words = "".join(process.output).splitlines()[-OUTPUT_LINES_SHOWN:]
+    return LabError("\n".join([what, *(f"    {line}" for line in words)]))
+
+
+class SimWorld:
+    """Implements dsjq_lab.world.World."""
+
+    def __init__(self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker) -> None:
+        self.kernel, self.loader, self.broker = kernel, loader, broker
+        self.network = kernel.network = Network()
+        self.network.on_listen = self.note_listener
+        kernel.on_death, kernel.on_deadlock = self.note_death, self.note_deadlock
+        self.disk = Disk()
+        self.disk.make_folders(str(DATA))
+        options = scenario.broker
+        self.place = Place("127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts)
+        self.ops: list[Op] = []
+        self.events: deque[Event] = deque()
+        self.waiters: list[Task] = []  # the conductor, when it waits for the next event
+        self.running: dict[str, Process] = {}
+        self.channels: dict[str, Channel] = {}
+        self.starting = False  # the broker, which does not listen yet
+        self.late_ns = 0
+
+    @property
+    def core(self) -> bool:
+        return self.broker.core
+
+    @property
+    def lateness_ns(self) -> int:
+        return self.late_ns + self.kernel.stalled_ns
+
+    def now_ns(self) -> int:
+        return self.kernel.now_ns
+
+    # -- Processes
+
+    def spawn(self, name: str, config: Mapping[str, Any]) -> None:
+        if name == "broker":
+            self.launch(name)
+            return
+        role, _, number = name.partition(" ")
+        told = {**config, "port": PORT, "core": self.core}
+        ours, theirs = Connection.pair()
+        process = self.new_process(name, [str(CLIENT)])
+        process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
+        process.begin(lambda: self.loader.lab_module(process, CLIENT).main(role, number, told))
+        channel = self.channels[name] = Channel(ours)
+        ours.incoming.listener = partial(self.hear, name, channel)
+
+    def launch(self, name: str) -> Process:
+        """Starts what the broker's command would start, if that is a Python program."""
+        executable, *arguments = self.broker.command(self.place)
+        if executable != sys.executable:
+            raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
+        if arguments[0] == "-m":
+            path, module, argv = None, arguments[1], [arguments[1], *arguments[2:]]
+        else:
+            path, module, argv = Path(arguments[0]), None, arguments
+        process = self.new_process(name, argv)
+        process.environ.update(self.broker.environment(self.place), **{TRACE: str(TRACE_FILE)})
+        self.starting = True
+        process.begin(lambda: self.loader.run(process, path, module))
+        return process
+
+    def new_process(self, name: str, argv: list[str]) -> Process:
+        process = self.running[name] = Process(self.kernel, name, argv, disk=self.disk)
+        process.on_exit = partial(self.note_exit, process)
+        return process
+
+    def note_listener(self, address: object) -> None:
+        if key(address) == PORT and self.starting:
+            self.starting = False
+            self.happened(Ready("broker", None))
+
+    def signal(self, name: str, what: Signal) -> bool:
+        self.kernel.operation(name)
+        process = self.running[name]
+        if not process.alive:
+            return False
+        match what:
+            case "kill":
+                self.kernel.end(process, -9)
+            case "term":
+                process.signal(15)
+            case "pause":
+                self.kernel.pause(process)
+            case "resume":
+                self.kernel.resume(process)
+        return True
+
+    def tell(self, name: str, word: str) -> None:
+        if channel := self.channels.get(name):
+            channel.connection.outgoing.put(word.encode() + b"\n")
+
+    def resources(self, name: str) -> dict[str, int]:
+        process = self.running[name]
+        if not process.alive:
+            return {}
+        return {"threads": len(process.tasks), "descriptors": len(process.descriptors), "resident_bytes": 0}
+
+    def collect(self) -> None:
+        if self.disk.exists(TRACE_FILE):
+            file = self.disk.find(TRACE_FILE)
+            assert isinstance(file, Inode)
+            for op in trace.parse(bytes(file.data), TRACE_FILE):
+                self.write(op)
+
+    # -- Events and history
+
+    def next_event(self, deadline_ns: int) -> Event | None:
+        self.kernel.operation()
+        while not self.events:
+            if self.kernel.now_ns >= deadline_ns:
+                self.late_ns = max(self.late_ns, self.kernel.now_ns - deadline_ns)
+                return None
+            self.kernel.block("the next event", deadline_ns, self.waiters)
+        return self.events.popleft()
+
+    def happened(self, event: Event) -> None:
+        self.events.append(event)
+        self.kernel.wake_all(self.waiters)
+
+    def record(
+        self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
+    ) -> Op:
+        moment = {"time_ns": self.kernel.now_ns, "process": process, "type": type, "f": f}
+        return self.write({**moment, "value": value, "error": error})
+
+    def write(self, fields: Mapping[str, Any]) -> Op:
+        op = Op(len(self.ops), **fields)
+        self.ops.append(op)
+        return op
+
+    def hear(self, name: str, channel: "Channel") -> None:
+        for line in channel.receive():
+            message = json.loads(line.decode())
+            if "gate" in message:
+                self.happened(Gate(name, message["gate"], message["job"]))
+            elif "effect" in message:
+                self.happened(Effect(name, message["effect"]))
+            else:
+                self.happened(self.write(message))
+
+    def note_exit(self, process: Process, status: int) -> None:
+        self.channels.pop(process.name, None)
+        if process.name == "broker" and self.starting:
+            self.starting = False
+            self.happened(Ready("broker", not_ready(process)))
+        self.happened(Exit(process.name, status))
+
+    def note_death(self, task: Task, problem: BaseException) -> None:
+        """A thread has died of an exception that nobody caught."""
+        trace = problem.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+        what = f"{type(problem).__name__}: {problem}"
+        self.record("lab", "thread_died", {"thread": task.name, "problem": what, "place": place})
+
+    def note_deadlock(self, circle: list[tuple[Task, Any]]) -> None:
+        waits = [f"{task} waits for {lock}, held by {lock.owner}" for task, lock in circle]
+        self.record("lab", "deadlock", {"circle": waits})
+
+
+class Channel:
+    """The lab's end of the line to one client."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.rest = b""
+
+    def receive(self) -> list[bytes]:
+        incoming = self.connection.incoming
+        *lines, self.rest = (self.rest + incoming.take(len(incoming.data))).split(b"\n")
+        return lines

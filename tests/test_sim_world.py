@@ -1,0 +1,227 @@
+"""The explored world as a whole, with scenarios, clients and judge of the live one; failures found."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dsjq_lab import cli, runs, scenario
+from dsjq_lab.brokers import Dsjq
+from dsjq_lab.results import judged
+from dsjq_lab.sim import stored
+from dsjq_lab.sim.experiment import Experiment
+from dsjq_lab.sim.search import Search
+from dsjq_lab.sim.shrink import with_jobs
+from dsjq_lab.sim.story import Teller
+from dsjq_lab.sim.strategies import STRATEGIES, Default, mix
+from dsjq_lab.variation import Variation
+
+ROOT = Path(__file__).parent.parent
+ANSWERS = yaml.safe_load((ROOT / "zoo" / "answers.yaml").read_text())
+RUNS_TO_DETECTION = 20
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
+
+
+def experiment(name: str, patient: str = "", jobs: int = 10, changes: tuple[str, ...] = ()) -> Experiment:
+    played = Variation(changes).load(ROOT / "scenarios" / f"{name}.yaml")
+    broker = Dsjq(ROOT / "zoo" / f"{patient}.py" if patient else None)
+    return Experiment(with_jobs(played, min(jobs, played.load.jobs)), broker)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
+    whole = Experiment(scenario.load(path))
+    for strategy in (Default(0), mix(1), mix(2)):
+        run = whole.play(strategy)
+        assert run.failures == ()
+    assert whole.play(Default(0)).result.outcome == "pass"
+
+
+@pytest.mark.parametrize("patient", sorted(ANSWERS))
+def test_each_patient_is_found_soon(patient):
+    answer = ANSWERS[patient]
+    search = Search(experiment(answer["run"], patient, jobs=20, changes=tuple(answer.get("set", ()))))
+    while search.runs < RUNS_TO_DETECTION:
+        _, run = search.next_run()
+        if set(answer["caught_by"]) & set(run.failures):
+            return
+    pytest.fail(f"not found in {RUNS_TO_DETECTION} runs")
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_a_run_repeats_from_its_seed_and_from_its_schedule(strategy):
+    churn = experiment("worker_churn", jobs=5)
+    first, second = (churn.play(STRATEGIES[strategy](3, 5000)) for _ in range(2))
+    assert first.digest == second.digest == churn.replay(first.schedule).digest
+
+
+def test_seeds_take_different_courses():
+    churn = experiment("worker_churn", jobs=3)
+    assert len({churn.play(mix(seed)).digest for seed in range(8)}) > 5
+
+
+def test_a_seed_has_one_digest_in_every_interpreter(tmp_path):
+    """Neither the order of strings in sets nor that of addresses gets into a run."""
+    code = ("import sys; sys.path[:0] = sys.argv[1:]; from test_sim_world import experiment, mix;"
+            "print(experiment('hung_worker', jobs=4).play(mix(1)).digest)")
+    folders = [str(ROOT / "tests"), str(ROOT), str(ROOT / "harness")]
+    told = {subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True,
+                           env={**os.environ, "PYTHONHASHSEED": "0", "PADDING": "x" * size}).stdout
+            for size in (1, 5000)}
+    assert len(told) == 1
+
+
+@pytest.fixture(scope="module")
+def failure():
+    """Patient 3 takes two locks in opposite orders."""
+    search = Search(experiment("worker_churn", "p03"))
+    found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
+    assert found is not None
+    return found
+
+
+def test_a_failure_is_shrunk_to_little(failure):
+    assert failure.names[0] == "deadlock"
+    assert len(failure.schedule) <= 8
+    assert failure.experiment.scenario.load.jobs < 10
+    run = failure.experiment.replay(failure.schedule)
+    assert (run.digest, run.failures[0]) == (failure.digest, "deadlock")
+
+
+def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
+    model = ROOT / "tests" / "models" / "two_steps.py"
+    assert model.read_text() in (ROOT / "LAB.md").read_text()
+    played = with_jobs(scenario.load(ROOT / "scenarios" / "worker_churn.yaml"), 20)
+    search = Search(Experiment(played, Dsjq(model)))
+    found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
+    assert found is not None
+    assert len(found.schedule) <= 8 < found.deviations
+    teller = Teller(found.schedule, found.experiment.loader)
+    told = "\n".join(stored.story(teller, found.experiment.play(teller)))
+    assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
+    assert "not PENDING" in told
+
+
+def test_the_search_stops_when_there_is_nothing_to_find():
+    search = Search(experiment("first_job"))
+    assert search.until(lambda: search.runs >= 3) is None
+    assert search.runs == 3
+
+
+def lab(*words: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "harness")])
+    return subprocess.run([sys.executable, "-m", "dsjq_lab", *words], capture_output=True, text=True,
+                          cwd=ROOT, timeout=240, env={**os.environ, "PYTHONPATH": paths})
+
+
+def test_explore_finds_shrinks_tells_and_stores_and_replay_repeats():
+    found = lab("explore", "worker_churn", "--broker", "zoo/p03", "--runs", "8", "--jobs", "1", "--json")
+    assert found.returncode == 1, found.stderr
+    told = json.loads(found.stdout)
+    assert told["outcome"] == "fail"
+    (failure,) = told["failures"]
+    assert failure["names"][0] == "deadlock"
+    assert any("waits for lock@p03.py" in line for line in failure["story"])
+    assert len(failure["story"]) <= 12
+    folder = Path(failure["folder"])
+    assert judged(folder).outcome == "fail"  # its history is a history like any other
+    again = lab("replay", str(folder))
+    assert again.returncode == 0, again.stderr
+    assert "The same run to the byte" in again.stdout
+    step = lab("replay", str(folder), "--step")
+    assert "holds lock@" in step.stdout
+
+
+def test_explore_says_that_it_found_nothing_and_no_more():
+    result = lab("explore", "first_job", "--runs", "4", "--jobs", "2")
+    assert result.returncode == 0, result.stderr
+    assert "no failure in 4 runs" in result.stdout
+    assert "evidence, not proof" in result.stdout
+
+
+def test_only_the_exhaustive_search_says_complete_and_names_its_bound():
+    result = lab("explore", "first_job", "--exhaustive", "--bound", "0")
+    assert result.returncode == 0, result.stderr
+    assert "complete: every schedule with at most 0 forced switches" in result.stdout
+    assert "1 runs" in result.stdout
+
+
+def test_a_broker_of_its_own_is_explored_as_it_stands(tmp_path):
+    """Plain threading and socketserver, and a lock that is missing."""
+    broker = tmp_path / "broker.py"
+    broker.write_text(OWN_BROKER)
+    own = Experiment(with_jobs(scenario.load(ROOT / "scenarios" / "first_job.yaml"), 1), Dsjq(broker))
+    assert own.play(Default(0)).result.outcome == "pass"
+
+
+def test_what_cannot_be_simulated_is_named_with_what_to_do_instead(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("import subprocess\nsubprocess.run(['true'])\n")
+    result = lab("explore", "first_job", "--broker", str(broker), "--runs", "1")
+    assert result.returncode == 4
+    assert "module 'subprocess' is not simulated" in result.stdout
+    assert "dsjq-lab run first_job" in result.stdout
+
+
+def test_a_broker_that_crashes_at_its_start_is_no_verdict(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("raise SystemExit('no config')\n")
+    result = lab("explore", "first_job", "--broker", str(broker), "--runs", "1")
+    assert result.returncode == 3
+    assert "no config" in result.stderr
+
+
+def test_an_endless_broker_ends_in_a_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr("dsjq_lab.sim.kernel.STEPS_MAX", 20_000)
+    broker = tmp_path / "broker.py"
+    broker.write_text("n = 0\nwhile True:\n    n += 1\n")
+    run = Experiment(scenario.load(ROOT / "scenarios" / "first_job.yaml"), Dsjq(broker)).play(Default(0))
+    assert run.failures == ("endless",)
+
+
+def test_a_live_run_cannot_be_replayed_and_says_so(tmp_path, capsys):
+    folder = runs.new_folder("first_job")
+    (folder / "history.jsonl").write_text("{}\n")
+    assert cli.main(["replay", str(folder)]) == 2
+    assert stored.SCHEDULE in capsys.readouterr().err
+
+
+OWN_BROKER = '''"""One job queue in a class of socketserver."""
+import argparse, socketserver, threading
+parser = argparse.ArgumentParser()
+for option in ("--host", "--port", "--ack-timeout", "--max-attempts"):
+    parser.add_argument(option)
+options = parser.parse_args()
+lock, jobs, pending = threading.Lock(), {}, []
+
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(self.answer(*line.decode().rstrip("\\n").partition(" ")[::2]).encode() + b"\\n")
+
+    def answer(self, verb, rest):
+        with lock:
+            if verb == "SUBMIT":
+                jobs[len(jobs) + 1] = rest
+                pending.append(len(jobs))
+                return f"JOB_ID {len(jobs)}"
+            if verb == "REQUEST":
+                return f"JOB {pending[0]} {jobs[pending.pop(0)]}" if pending else "EMPTY"
+            return "OK" if verb == "ACK" else f"ERROR UNKNOWN_COMMAND {verb}"
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = allow_reuse_address = True
+
+
+Server((options.host, int(options.port)), Handler).serve_forever(poll_interval=60)
+'''
