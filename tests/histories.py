@@ -31,6 +31,7 @@ class Told:
         max_attempts: int | None = 10,
         tolerance_ms: int = 50,
         backoff_ms: int = 0,
+        durable: bool = False,
     ) -> None:
         self.header = Header(
             format=2,
@@ -45,6 +46,7 @@ class Told:
             finish_within_ns=finish_within_ms * MS,
             tolerance_ns=tolerance_ms * MS,
             backoff_ns=backoff_ms * MS,
+            durable=durable,
         )
         self.now_ms = 0
         self.lives: dict[str, int] = {}  # process -> which of its connections it uses
@@ -55,7 +57,9 @@ class Told:
     # Clients
 
     def submit(self, payload: str, id: str | None = None, process: str = "producer 1", **how: Any) -> None:
-        self._call(process, "submit", {"payload": payload}, {"id": id or payload.split(" ")[0]}, **how)
+        terms = {name: how.pop(name) for name in ("key", "priority", "delay_s") if name in how}
+        asked = {"payload": payload, **terms}
+        self._call(process, "submit", asked, {"id": id or payload.split(" ")[0]}, **how)
 
     def connect(self, process: str, greeting: str | None = "OK", **how: Any) -> None:
         self._call(process, "connect", {}, {"greeting": greeting}, **how)
@@ -106,6 +110,11 @@ class Told:
         if verb in MORTAL:
             self.reconnect(victim)
 
+    def failed_sync(self, covers_from_ms: int) -> None:
+        self.fault("fsync_error", "broker", "begin")
+        value = {"fault": self.faults, "victim": "broker", "phase": "struck", "exact": True}
+        self._op("nemesis", "info", "fsync_error", value | {"covers_from_ns": covers_from_ms * MS})
+
     def exit(self, victim: str, planned: bool = False) -> None:
         self._op("lab", "info", "exit", {"victim": victim, "status": 1, "planned": planned})
         self.reconnect(victim)
@@ -153,8 +162,11 @@ class Told:
     def model(self) -> Model:
         return Model(History(self.header, sorted(self.ops, key=lambda op: op.time_ns), False))
 
+    def verdicts(self) -> list[Verdict]:
+        return judge(self.model())
+
     def verdict(self, invariant: str) -> Verdict:
-        return next(verdict for verdict in judge(self.model()) if verdict.invariant == invariant)
+        return next(verdict for verdict in self.verdicts() if verdict.invariant == invariant)
 
     def write(self, path: Path) -> Path:
         path.write_text(self.header.line() + "".join(op.line() for op in self.ops))

@@ -83,6 +83,31 @@ def requeue_keeps_position(told: Told) -> None:
     told.reserve("worker 3", "a", id="7", token="1.3", attempt=2, at=(24, 25))
 
 
+def no_starvation(told: Told) -> None:
+    told.submit("old")
+    for number in range(10):
+        told.submit(f"urgent{number}", priority=-1)
+        told.reserve("worker 2", f"urgent{number}", token=f"1.{number + 2}", attempt=1)
+    told.reserve("worker 2", "old", token="1.20", attempt=1)
+
+
+def not_early(told: Told) -> None:
+    told.submit("b", delay_s=1.0)
+    told.reserve("worker 2", "b")
+
+
+def deduplicated(told: Told) -> None:
+    told.submit("b", id="8", key="k")
+    told.submit("b", id="9", key="k")
+
+
+def no_success_after_fsync_error(told: Told) -> None:
+    told.header = told.header._replace(durable=True)
+    told.ack("worker 1", "7", at=(20, 60))
+    told.now_ms = 40
+    told.failed_sync(covers_from_ms=15)
+
+
 def everything_finishes(told: Told) -> None:
     told.now_ms = 2000
 
@@ -113,8 +138,8 @@ STORIES: dict[str, Callable[[Told], None]] = {
     for story in (
         no_lost_job, no_unexpected_job, payload_intact, exclusive_lease, done_is_final, no_stale_ack,
         late_ack_refused, effect_once, redelivered_in_time, attempts_increase, dead_letter_at_limit, fifo,
-        requeue_keeps_position, everything_finishes, counts_conserved, legal_transitions, no_leak,
-        replies_match,
+        requeue_keeps_position, no_starvation, not_early, deduplicated, no_success_after_fsync_error,
+        everything_finishes, counts_conserved, legal_transitions, no_leak, replies_match,
     )
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Patient 5: dsjq, in which whoever waits for a job is told which one it has been woken for.
 
-    dsjq-lab run many_come_and_go --broker zoo/p05
+    dsjq-lab run first_job --set workers.count=3 --set load.jobs=15 --set load.rate=10/s --broker zoo/p05
 """
 import sys
 from typing import Any

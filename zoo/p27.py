@@ -1,6 +1,6 @@
 """Patient 27: dsjq, in which each connection has a clock that ends its leases on time.
 
-    dsjq-lab run many_come_and_go --broker zoo/p27
+    dsjq-lab run many_come_and_go --set workers.count=7 --broker zoo/p27
 """
 import sys
 import threading

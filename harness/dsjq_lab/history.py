@@ -41,6 +41,7 @@ class Header(NamedTuple):
     finish_within_ns: int
     tolerance_ns: int = 1_000_000_000  # how late a lease may end, or a job come back
     backoff_ns: int = 0  # the longest that the broker may let a failed job wait for its retry
+    durable: bool = False  # what was confirmed survives a death of the broker
     options: dict[str, Any] = {}  # noqa: RUF012 (never changed)  how the scenario was varied for this run
 
     def line(self) -> str:

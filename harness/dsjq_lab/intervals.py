@@ -38,7 +38,7 @@ class _Intervals:
             delivery.held_until_ns = min(delivery.cut_ns, self.lease_end(delivery))
             self.give_back(delivery)
         for job in self.model.jobs.values():
-            tell_copies(job)
+            tell_copies(job, self.model)
 
     def deliveries(self) -> Iterator[Delivery]:
         for job in self.model.jobs.values():
@@ -79,11 +79,20 @@ class _Intervals:
                 acks.append(call)
         delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
         delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
-        over_ns = self.in_peace(self.overs.get(delivery.call.conn, math.inf), self.slack_ns)
+        over_ns = self.in_peace(self.over(delivery), self.slack_ns)
         delivery.back_ns = min(delivery.lapsed_ns, over_ns)
         if failed:  # then it waits for its retry since that was heard: before the lease ended, at any rate
             heard_ns = failed.returned_ns if failed.outcome == "ok" else delivery.back_ns
             delivery.back_ns = self.in_peace(heard_ns, late_ns) + self.model.header.backoff_ns
+
+    def over(self, delivery: Delivery) -> float:
+        """When its connection was; or when a broker that is durable had died, and is back with its jobs."""
+        over_ns = self.overs.get(delivery.call.conn, math.inf)
+        if not self.model.header.durable:
+            return over_ns
+        deaths = self.model.deaths
+        next_death = bisect_left(deaths, delivery.returned_ns, key=lambda death: death.begin_ns)
+        return min([over_ns, *(death.until_ns for death in deaths[next_death : next_death + 1])])
 
     def in_peace(self, time_ns: float, late_ns: int) -> float:
         """`late_ns` after a moment; if a fault is upon the broker meanwhile, the slack after its end."""
@@ -110,13 +119,13 @@ class _Intervals:
             yield begun
 
 
-def tell_copies(job: Job) -> None:
+def tell_copies(job: Job, model: "Model") -> None:
     if len(job.submits) == 1 or sum(submit.outcome != "fail" for submit in job.submits) <= 1:
         job.copies = [job.deliveries]
         return
     job.is_single = False
     copies: dict[tuple[int, str], list[Delivery]] = {}
     for delivery in job.deliveries:
-        if delivery.incarnation is not None:
-            copies.setdefault((delivery.incarnation, delivery.id), []).append(delivery)
+        if (memory := model.memory(delivery.incarnation)) is not None:
+            copies.setdefault((memory, delivery.id), []).append(delivery)
     job.copies = list(copies.values())

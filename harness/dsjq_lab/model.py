@@ -12,7 +12,19 @@ from typing import Any
 
 from dsjq_lab.history import Header, History, Op, no_garbage
 from dsjq_lab.reading import read
-from dsjq_lab.seen import Call, Connection, Death, Delivery, End, Job, Listing, LostRequest, Strike
+from dsjq_lab.seen import (
+    Call,
+    Connection,
+    Death,
+    Delivery,
+    End,
+    FailedSync,
+    Job,
+    Keyed,
+    Listing,
+    LostRequest,
+    Strike,
+)
 
 # Why a job was delivered. The last two have no excuse.
 CAUSES = ("first", "after_fail", "after_crash", "after_lapse", "after_ack", "while_held")
@@ -28,6 +40,7 @@ class Model:
         self.strays: list[Delivery] = []  # of nonces that nobody had submitted
         self.renamed: list[tuple[str, Call, Call]] = []  # (an id, a call that gave it to a job, to another)
         self.has_tokens = False
+        self.keyed: dict[str, list[Keyed]] = {}  # by their key
         self.empties: list[Call] = []  # requests answered EMPTY
         self.lost_requests: list[LostRequest] = []  # in the order of their invocation
         self.lost_over_ns: list[float] = []  # sorted
@@ -40,6 +53,7 @@ class Model:
         self.effects: list[Op] = []  # the ledger, as the lab kept it
         self.trace: list[Op] = []  # the broker's own, where it keeps one
         self.resources: list[Op] = []  # what the broker used, and when
+        self.failed_syncs: list[FailedSync] = []
         self.deaths: list[Death] = []
         self.incarnations = 0
         self.strikes: list[Strike] = []
@@ -67,6 +81,23 @@ class Model:
         """Which one answered; None: in doubt."""
         life = self.life(call.invoked_ns)
         return life if call.returned_ns < self.death_ns(life) else None
+
+    def memory(self, life: int | None) -> int | None:
+        """What that incarnation knew of: in one memory an id names one job, and a token one delivery.
+
+        It dies with its process, or not at all if the broker is durable. None: in doubt.
+        """
+        return 0 if self.header.durable else life
+
+    def count(self, delivery: Delivery) -> int | None:
+        """Within one count attempts are counted without a gap: only what harms the disk takes some back.
+
+        A broker without tokens does not promise to count them over its death. None: in doubt.
+        """
+        life = delivery.incarnation
+        if life is None or not (self.header.durable and self.has_tokens):
+            return life
+        return sum(death.harms_disk for death in self.deaths[:life])
 
     def possible_attempts(self, job: Job, until_ns: float) -> int:
         """Deliveries, and requests that were heard while the job existed, and whose reply was lost."""

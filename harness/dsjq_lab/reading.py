@@ -18,7 +18,9 @@ from dsjq_lab.seen import (
     Death,
     Delivery,
     End,
+    FailedSync,
     Job,
+    Keyed,
     Listing,
     LostRequest,
     Strike,
@@ -28,7 +30,8 @@ from dsjq_lab.seen import (
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
 
-MORTAL = frozenset({"kill", "term", "restart"})  # the faults that end a process; a pause does not
+HARMS_DISK = frozenset({"power_loss", "torn_tail", "bit_flip"})
+MORTAL = frozenset({"kill", "term", "restart"}) | HARMS_DISK  # they end a process; a pause does not
 BROKEN_REPLIES = ("garbage:", "extra:")
 
 
@@ -113,7 +116,8 @@ class _Reading:
             if op.f == "submit":
                 nonce = nonce_of(value["payload"])
                 if nonce not in self.model.jobs:
-                    self.model.jobs[nonce] = Job(nonce, value["payload"])
+                    delay_ns = round(value.get("delay_s", 0) * 1e9)
+                    self.model.jobs[nonce] = Job(nonce, value["payload"], value.get("priority", 0), delay_ns)
         elif op.f == "close":
             self.leave(process, value["conn"], op.time_ns)
         else:
@@ -154,6 +158,10 @@ class _Reading:
             if end.time_ns < job.confirmed_ns:
                 job.confirmed_ns = end.time_ns
             self.name(end.value["id"], nonce, call)
+        if key := invoke.value.get("key"):
+            id, error = (end.value.get("id"), end.error) if end is not None else (None, None)
+            keyed = Keyed(call, nonce, invoke.value["payload"], id, error)
+            self.model.keyed.setdefault(key, []).append(keyed)
 
     def reserve(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is None or end.type == "info":
@@ -270,8 +278,11 @@ class _Reading:
         if phase != "end" and (held := self.holding.get(victim)):
             strike = strike._replace(holding=held.nonce)
         self.strikes[fault] = strike
+        if phase == "struck" and (covers_from_ns := op.value.get("covers_from_ns")) is not None:
+            failed_ns = op.value.get("failed_ns", op.time_ns)
+            self.model.failed_syncs.append(FailedSync(covers_from_ns, failed_ns, (op.index,)))
         if op.f in MORTAL and phase == "begin":
-            self.kill(victim, op.time_ns)
+            self.kill(victim, op.time_ns, op.f in HARMS_DISK)
         elif op.f in MORTAL and phase == "struck" and victim != "broker":
             self.exited(victim, op.time_ns)
 
@@ -281,7 +292,7 @@ class _Reading:
             self.close_deaths(op.time_ns)
         elif op.f == "exit" and op.value["victim"] != "broker":
             self.exited(op.value["victim"], op.time_ns)
-        elif op.f == "exit" and not op.value["planned"]:
+        elif op.f == "exit" and not self.is_dead():
             self.kill("broker", self.last_ok_ns)
         elif op.f == "resources":
             self.model.resources.append(op)
@@ -291,11 +302,15 @@ class _Reading:
                 op.time_ns, v["drained"], v["why"], v["healthy"], v["epsilon_ns"], v.get("decided", False)
             )
 
-    def kill(self, victim: str, time_ns: int) -> None:
+    def kill(self, victim: str, time_ns: int, harms_disk: bool = False) -> None:
         if victim == "broker":
-            self.model.deaths.append(Death(time_ns, math.inf))
+            self.model.deaths.append(Death(time_ns, math.inf, harms_disk))
         elif conn := self.conns.get(victim):
             self.cut(victim, conn, time_ns)
+
+    def is_dead(self) -> bool:
+        """Or may be: a death has been told, and no return."""
+        return bool(self.model.deaths) and self.model.deaths[-1].until_ns == math.inf
 
     def close_deaths(self, time_ns: int) -> None:
         deaths = self.model.deaths

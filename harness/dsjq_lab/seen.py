@@ -83,17 +83,21 @@ class Job:
         "acks",
         "confirmed_ns",
         "copies",
+        "delay_ns",
         "deliveries",
         "finished_ns",
         "is_single",
         "nonce",
         "payload",
+        "priority",
         "submits",
     )
 
-    def __init__(self, nonce: str, payload: str) -> None:
+    def __init__(self, nonce: str, payload: str, priority: int = 0, delay_ns: int = 0) -> None:
         self.nonce = nonce
         self.payload = payload
+        self.priority = priority  # the smaller goes first
+        self.delay_ns = delay_ns  # from its submission until it may be delivered
         self.submits: list[Call] = []
         self.confirmed_ns = math.inf  # when the first of those answered ok returned
         self.deliveries: list[Delivery] = []  # in the order of their return
@@ -102,7 +106,7 @@ class Job:
         self.is_single = True  # at most one of its SUBMITs may have counted
         # Its deliveries, one list for each job that the broker knows: a producer that retries after an
         # unknown outcome may put the same nonce there twice, which is legal. Those copies are told apart by
-        # (incarnation, id), and deliveries in doubt are left out.
+        # their ids, each within one memory of the broker, and deliveries in doubt are left out.
         self.copies: list[list[Delivery]] = []
 
     @property
@@ -114,6 +118,16 @@ class Job:
     def is_done(self) -> bool:
         """An ACK of it was answered OK."""
         return any(ack.outcome == "ok" for ack in self.acks)
+
+
+class Keyed(NamedTuple):
+    """A SUBMIT with an idempotency key."""
+
+    call: Call
+    nonce: str
+    payload: str
+    id: str | None
+    error: str | None
 
 
 class LostRequest(NamedTuple):
@@ -155,6 +169,15 @@ class Death(NamedTuple):
 
     begin_ns: int
     until_ns: float  # when the next incarnation was ready
+    harms_disk: bool = False  # what was written, and not yet safe, may be gone as well
+
+
+class FailedSync(NamedTuple):
+    """What was written since the last good one is not safe, and nobody knows how much of it was lost."""
+
+    covers_from_ns: int  # when the last good one, of any file, had returned
+    failed_ns: int  # when it failed, or was seen to have
+    ops: tuple[int, ...]
 
 
 class End(NamedTuple):

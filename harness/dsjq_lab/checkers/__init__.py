@@ -4,6 +4,7 @@ from dsjq_lab.checkers.attempts_increase import AttemptsIncrease
 from dsjq_lab.checkers.base import Checker
 from dsjq_lab.checkers.counts_conserved import CountsConserved
 from dsjq_lab.checkers.dead_letter_at_limit import DeadLetterAtLimit
+from dsjq_lab.checkers.deduplicated import Deduplicated
 from dsjq_lab.checkers.done_is_final import DoneIsFinal
 from dsjq_lab.checkers.effect_once import EffectOnce
 from dsjq_lab.checkers.everything_finishes import EverythingFinishes
@@ -14,7 +15,10 @@ from dsjq_lab.checkers.legal_transitions import LegalTransitions
 from dsjq_lab.checkers.no_leak import NoLeak
 from dsjq_lab.checkers.no_lost_job import NoLostJob
 from dsjq_lab.checkers.no_stale_ack import NoStaleAck
+from dsjq_lab.checkers.no_starvation import NoStarvation
+from dsjq_lab.checkers.no_success_after_fsync_error import NoSuccessAfterFsyncError
 from dsjq_lab.checkers.no_unexpected_job import NoUnexpectedJob
+from dsjq_lab.checkers.not_early import NotEarly
 from dsjq_lab.checkers.payload_intact import PayloadIntact
 from dsjq_lab.checkers.redelivered_in_time import RedeliveredInTime
 from dsjq_lab.checkers.replies_match import RepliesMatch
@@ -37,6 +41,10 @@ CHECKERS: tuple[Checker, ...] = (
     DeadLetterAtLimit(),
     Fifo(),
     RequeueKeepsPosition(),
+    NoStarvation(),
+    NotEarly(),
+    Deduplicated(),
+    NoSuccessAfterFsyncError(),
     EverythingFinishes(),
     CountsConserved(),
     LegalTransitions(),

@@ -1,13 +1,14 @@
 """Every delivery has a larger token than all before it: so a resource can tell the zombie from the holder.
 
 A token names one delivery and never another; the attempt counts the deliveries of its job; an id names one
-job. All three are read within one life of the broker, and "before" is certain order: the later delivery was
-asked for after the earlier one had returned. Tokens of an unknown shape can only be compared for being equal.
-Where there are no tokens, the ids remain.
+job. All three are read within one life of the broker, or over all its lives if it is durable; only attempts,
+whose count may lag behind after a loss of power, begin again there. "Before" is certain order: the later
+delivery was asked for after the earlier one had returned. Tokens of an unknown shape can only be compared for
+being equal. Where there are no tokens, the ids remain.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dsjq_lab.checkers.base import Checker, Finding, some
@@ -34,8 +35,8 @@ class AttemptsIncrease(Checker):
 def _ids_used_twice(model: Model) -> Iterator[Finding]:
     """By two answers to SUBMIT, or by an answer and a delivery."""
     for id, first, call in model.renamed:
-        life = model.incarnation(first)
-        if life is not None and life == model.incarnation(call):
+        memory = model.memory(model.incarnation(first))
+        if memory is not None and memory == model.memory(model.incarnation(call)):
             yield Finding(f"id {id} names two jobs", None, first.ops + call.ops)
 
 
@@ -43,9 +44,10 @@ def _tokens_used_twice(model: Model) -> Iterator[Finding]:
     owners: dict[tuple[int, str], Delivery] = {}
     for job in model.jobs.values():
         for delivery in job.deliveries:
-            if delivery.token is None or delivery.incarnation is None:
+            memory = model.memory(delivery.incarnation)
+            if delivery.token is None or memory is None:
                 continue
-            first = owners.setdefault((delivery.incarnation, delivery.token), delivery)
+            first = owners.setdefault((memory, delivery.token), delivery)
             if first is not delivery:
                 whom = f"{first.call.process} and {delivery.call.process}"
                 summary = f"job {job.nonce}: token {delivery.token} given to {whom}"
@@ -56,13 +58,19 @@ def _not_increased(model: Model) -> Iterator[Finding]:
     for job in model.jobs.values():
         if len(job.deliveries) < 2:
             continue
-        copies: dict[tuple[int | None, str], list[Delivery]] = {}
-        for delivery in job.deliveries:
-            copies.setdefault((delivery.incarnation, delivery.id), []).append(delivery)
-        for (life, _), copy in copies.items():
-            if life is not None:
-                yield from _fallen(copy, "token", lambda delivery: _number(delivery.token))
-                yield from _fallen(copy, "attempt", lambda delivery: delivery.attempt)
+        for copy in _split(job.deliveries, lambda delivery: model.memory(delivery.incarnation)):
+            yield from _fallen(copy, "token", lambda delivery: _number(delivery.token))
+        for copy in _split(job.deliveries, model.count):
+            yield from _fallen(copy, "attempt", lambda delivery: delivery.attempt)
+
+
+def _split(deliveries: list[Delivery], place: Callable[[Delivery], int | None]) -> Iterable[list[Delivery]]:
+    """By id and place; those whose place is in doubt are left out."""
+    copies: dict[tuple[int, str], list[Delivery]] = {}
+    for delivery in deliveries:
+        if (where := place(delivery)) is not None:
+            copies.setdefault((where, delivery.id), []).append(delivery)
+    return copies.values()
 
 
 def _fallen(copy: list[Delivery], what: str, read: Callable[[Delivery], Any]) -> Iterator[Finding]:

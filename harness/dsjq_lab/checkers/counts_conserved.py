@@ -2,7 +2,8 @@
 
 A broker that reads its counters one after another, while others change them, shows a job twice or not at all.
 And at rest the broker and its clients must agree on how many jobs there were: at least those that it
-confirmed, at most those and the ones whose confirmation was lost.
+confirmed, at most those and the ones whose confirmation was lost. What is submitted again with its key is
+one job, and counts once.
 """
 
 from collections.abc import Iterator
@@ -36,12 +37,16 @@ def _wrong_sums(model: Model) -> Iterator[Finding]:
 def _wrong_at_rest(model: Model) -> Iterator[Finding]:
     call, counts = model.stats[-1]
     submits = [submit for job in model.jobs.values() for submit in job.submits]
-    if model.deaths or not (model.end and model.end.drained):
+    forgotten = model.deaths and not model.header.durable
+    if forgotten or not (model.end and model.end.drained):
         return
     if any(submit.outcome == "ok" and submit.returned_ns >= call.invoked_ns for submit in submits):
         return
-    confirmed = sum(submit.outcome == "ok" for submit in submits)
-    unknown = sum(submit.outcome == "info" for submit in submits)
+    keyed = [{keyed.call for keyed in submits} for submits in model.keyed.values()]
+    jobs = [*keyed, *({submit} for submit in set(submits).difference(*keyed))]
+    outcomes = [{submit.outcome for submit in same} for same in jobs]
+    confirmed = sum("ok" in told for told in outcomes)
+    unknown = sum("info" in told and "ok" not in told for told in outcomes)
     if not confirmed <= counts["submitted"] <= confirmed + unknown:
         doubt = f" (and {unknown} perhaps)" if unknown else ""
         yield Finding(f"{confirmed} jobs confirmed{doubt}, but {counts['submitted']} counted", None, call.ops)

@@ -39,8 +39,8 @@ def _too_often(model: Model, limit: int) -> Iterator[Finding]:
             continue
         attempts: dict[tuple[int, str], list[Delivery]] = {}
         for delivery in job.deliveries:
-            if delivery.incarnation is not None:
-                attempts.setdefault((delivery.incarnation, delivery.id), []).append(delivery)
+            if (count := model.count(delivery)) is not None:
+                attempts.setdefault((count, delivery.id), []).append(delivery)
         for tried in attempts.values():
             if len(tried) > allowed:
                 summary = f"job {job.nonce} delivered {len(tried)} times, and the limit is {allowed}"
@@ -62,10 +62,11 @@ def _wrongly_dead(model: Model, limit: int) -> Iterator[Finding]:
 
 
 def _done_before(job: Job, id: str, listing: Listing, model: Model) -> Call | None:
-    """In the same life of the broker: what it forgot with its memory is another rule's business."""
-    life = model.incarnation(listing.call)
+    """As far as the broker can remember: what it forgot with its memory is another rule's business."""
+    memory = model.memory(model.incarnation(listing.call))
     for delivery in job.deliveries:
-        ack = delivery.accepted if delivery.id == id and delivery.incarnation == life else None
-        if ack and life is not None and ack.returned_ns < listing.call.invoked_ns:
+        known = delivery.id == id and model.memory(delivery.incarnation) == memory
+        ack = delivery.accepted if known else None
+        if ack and memory is not None and ack.returned_ns < listing.call.invoked_ns:
             return ack
     return None

@@ -1,10 +1,11 @@
-"""First in, first out: of two jobs that wait for their first delivery, the one submitted first goes first.
+"""First in, first out: of two jobs of one priority that wait for their first delivery, the older goes first.
 
 Both orders must be certain. `a` was submitted before `b` if its SUBMIT had returned before b's was sent; `b`
 overtook it if b's delivery had returned before a's was asked for. Two requests under way at the same time may
 be answered in either order. A job that comes back is another matter (`requeue_keeps_position`), so only first
-attempts count. A broker without tokens does not say which attempt it is: it is judged only if every job was
-delivered once, acknowledged in time, and no reply to a request was lost.
+attempts count; and what was delayed waits for its time. A broker without tokens does not say which attempt
+it is: it is judged only if every job was delivered once, acknowledged in time, and no reply to a request was
+lost.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from dsjq_lab.verdict import Verdict
 
 class Fifo(Checker):
     name = "fifo"
-    rule = "Jobs are delivered for the first time in the order in which they were submitted."
+    rule = "Jobs of one priority are delivered for the first time in the order in which they were submitted."
 
     def check(self, model: Model) -> Verdict:
         if not model.has_tokens and (why := _no_order(model)):
@@ -32,10 +33,14 @@ class _First(NamedTuple):
     delivery: Delivery
     submit: Call
 
+    @property
+    def peers(self) -> tuple[int | None, int]:
+        return self.delivery.incarnation, self.job.priority
+
 
 def _first(job: Job) -> _First | None:
     """The first delivery, if it is certain that it was the first, and of which SUBMIT."""
-    if not job.is_single or not job.deliveries:
+    if not job.is_single or not job.deliveries or job.delay_ns:
         return None
     delivery = job.deliveries[0]
     submit = next((submit for submit in job.submits if submit.outcome != "fail"), None)
@@ -48,14 +53,14 @@ def _overtaken(firsts: list[_First]) -> Iterator[Finding]:
     """For each job, of all that were certainly submitted before it, the one that was asked for last."""
     by_confirmed = iter(sorted(firsts, key=lambda first: first.job.confirmed_ns))
     earlier = next(by_confirmed, None)
-    last: dict[int | None, _First] = {}  # incarnation -> the one asked for last
+    last: dict[tuple[int | None, int], _First] = {}  # incarnation and priority -> the one asked for last
     for b in sorted(firsts, key=lambda first: first.submit.invoked_ns):
         while earlier and earlier.job.confirmed_ns < b.submit.invoked_ns:
-            life = earlier.delivery.incarnation
-            if life not in last or last[life].delivery.invoked_ns < earlier.delivery.invoked_ns:
-                last[life] = earlier
+            peers = earlier.peers
+            if peers not in last or last[peers].delivery.invoked_ns < earlier.delivery.invoked_ns:
+                last[peers] = earlier
             earlier = next(by_confirmed, None)
-        a = last.get(b.delivery.incarnation)
+        a = last.get(b.peers)
         if a and b.delivery.returned_ns < a.delivery.invoked_ns:
             summary = f"job {b.job.nonce} was delivered before job {a.job.nonce}, and submitted after it"
             ops = a.submit.ops + b.submit.ops + b.delivery.call.ops + a.delivery.call.ops

@@ -6,6 +6,7 @@ has for noticing was over (the model's `back_ns`). So slowness of workers or of 
 
 Excused is whatever else may explain the answer: that the job was given to another (also to one who never
 heard so), that an ACK of it may have counted, that its attempts were used up, or that the broker had died.
+The last excuses no broker that is durable: what it had confirmed is back soon after it is.
 """
 
 import math
@@ -41,6 +42,10 @@ class _Empties:
             call
             for call in model.empties
             if over_ns[bisect_left(lost_ns, call.returned_ns)] < call.invoked_ns
+            and not any(
+                call.invoked_ns <= death.until_ns + model.slack_ns and call.returned_ns >= death.begin_ns
+                for death in (model.deaths if model.header.durable else ())  # or has just come back
+            )
         ]
         calls.sort(key=lambda call: call.invoked_ns)
         self.invoked_ns = [call.invoked_ns for call in calls]
@@ -60,7 +65,7 @@ def _withheld(job: Job, answers: _Empties, model: Model) -> Finding | None:
     limit = model.header.max_attempts
     for last, back_ns, next_ns in _waits(job):
         empty = answers.first_after(back_ns)
-        if not empty or last.incarnation is None or empty.returned_ns >= model.death_ns(last.incarnation):
+        if not empty or not _remembered(job, last, empty, model):
             continue
         buried = next_ns == math.inf and job.nonce in model.dead
         if empty.returned_ns < next_ns and not buried:
@@ -68,6 +73,13 @@ def _withheld(job: Job, answers: _Empties, model: Model) -> Finding | None:
             if limit is None or attempts < limit:
                 return _forgotten(last, empty)
     return None
+
+
+def _remembered(job: Job, last: Delivery, empty: Call, model: Model) -> bool:
+    """Whether the broker that answered must know of the job."""
+    if model.header.durable:
+        return job.acknowledged
+    return last.incarnation is not None and empty.returned_ns < model.death_ns(last.incarnation)
 
 
 def _waits(job: Job) -> Iterator[tuple[Delivery, float, float]]:

@@ -1,4 +1,4 @@
-"""A job that comes back waits where it waited before: none that was submitted later goes first. (A policy.)
+"""A job that comes back waits where it waited before: no younger one of its priority goes first. (A policy.)
 
 Certain is: `a` was back in the queue (the model's `back_ns`) when the request was sent that was answered with
 `b`, and that answer had arrived before the request was sent that brought `a` its next attempt; `b` was
@@ -22,7 +22,7 @@ from dsjq_lab.verdict import Verdict
 
 class RequeueKeepsPosition(Checker):
     name = "requeue_keeps_position"
-    rule = "A job that comes back is delivered before those that were submitted after it."
+    rule = "A job that comes back is delivered before those of its priority that were submitted after it."
 
     def check(self, model: Model) -> Verdict:
         if not model.has_tokens:
@@ -32,8 +32,11 @@ class RequeueKeepsPosition(Checker):
         waits = [wait for job in returned for wait in _waits(job)]
         findings: dict[str, Finding] = {}
         if waits:
-            for found in _overtaken(waits, [job for job in model.jobs.values() if _is_plain(job)]):
-                findings.setdefault(found.job or "", found)
+            others = [job for job in model.jobs.values() if _is_plain(job)]
+            for priority in {wait.job.priority for wait in waits}:
+                peers = [job for job in others if job.priority == priority]
+                for found in _overtaken([wait for wait in waits if wait.job.priority == priority], peers):
+                    findings.setdefault(found.job or "", found)
         told = f"{some(len(waits), 'job')} came back, none was overtaken"
         return self.judged(list(findings.values()), told)
 
@@ -45,12 +48,12 @@ class _Wait(NamedTuple):
 
 
 def _is_plain(job: Job) -> bool:
-    return job.is_single and bool(job.deliveries) and job.deliveries[0].attempt == 1
+    return job.is_single and not job.delay_ns and bool(job.deliveries) and job.deliveries[0].attempt == 1
 
 
 def _waits(job: Job) -> Iterator[_Wait]:
     """When it certainly waited for its next attempt, in one life of the broker."""
-    if not job.is_single or not job.acknowledged:
+    if not job.is_single or not job.acknowledged or job.delay_ns:
         return
     deliveries = sorted(job.deliveries, key=lambda delivery: delivery.attempt or 0)
     for last, following in pairwise(deliveries):
