@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from playing import scenario as story
 
 from dsjq_lab import cli, runs, scenario
-from dsjq_lab.brokers import Dsjq
+from dsjq_lab.brokers import Dsjq, Place
 from dsjq_lab.results import judged
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.experiment import Experiment
@@ -225,3 +226,52 @@ class Server(socketserver.ThreadingTCPServer):
 
 Server((options.host, int(options.port)), Handler).serve_forever(poll_interval=60)
 '''
+
+
+class Durable(Dsjq):
+    """dsjq with a journal in its data folder."""
+
+    def command(self, place: Place) -> list[str]:
+        return [*super().command(place), "--data", str(place.data)]
+
+
+def test_the_journal_plays_unmodified_on_the_simulated_disk():
+    played = scenario.load(ROOT / "scenarios" / "broker_restart.yaml")
+    for strategy in (Default(0), mix(1)):
+        run = Experiment(played, Durable()).play(strategy)
+        verdicts = {ruling.verdict.invariant: ruling.verdict.status for ruling in run.result.rulings}
+        assert verdicts["no_lost_job"] == verdicts["everything_finishes"] == "holds"
+    assert run.world.disk.exists("/lab/data/journal")
+
+
+ANSWERS_BEFORE_FSYNC = '''"""dsjq --data, which answers before its records are safe."""
+import sys
+from dsjq import cli
+from dsjq.extensions.journal import Journal
+Journal.wait = lambda self, position: None
+cli.main(["serve", *sys.argv[1:]])
+'''
+
+
+def power_cuts(tmp_path: Path, file: Path | None = None) -> Search:
+    faults = "[{when: {acked: 3}, kill: broker, restart_after: 100ms}]"
+    played = scenario.load(story(tmp_path, faults, jobs=12, rate="200/s"))
+    return Search(Experiment(played, Durable(file), power_loss=True))
+
+
+def test_what_was_confirmed_survives_a_power_cut(tmp_path):
+    search = power_cuts(tmp_path)
+    while search.runs < 12:
+        _, run = search.next_run()
+        assert run.failures == ()
+
+
+def test_an_answer_before_fsync_is_found_out_by_a_power_cut(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text(ANSWERS_BEFORE_FSYNC)
+    search = power_cuts(tmp_path, broker)
+    while search.runs < RUNS_TO_DETECTION:
+        _, run = search.next_run()
+        if {"no_lost_job", "done_is_final"} & set(run.failures):
+            return
+    pytest.fail(f"not found in {RUNS_TO_DETECTION} runs")

@@ -6,9 +6,10 @@ that is not there yet is tossed for: it may be lost, it may have arrived, and th
 have arrived in part (a torn write). The death of a process alone loses nothing.
 
 What it promises: `open` in all its modes, and the calls of `os` on descriptors and names, with the errors of
-Linux. What it leaves out: permissions, links, locks (fcntl), mmap, and time stamps.
+Linux; `flock` without waiting. What it leaves out: permissions, links, mmap, and time stamps.
 """
 
+import fcntl
 import io
 import os
 import posixpath
@@ -34,6 +35,7 @@ class Inode:
         self.data = bytearray()  # what programs see
         self.durable = bytearray()  # what is on the medium
         self.writes: list[tuple[int, bytes | None]] = []  # since then: (offset, bytes), or (length, None)
+        self.locker: OpenFile | None = None  # who holds its flock
 
     def write(self, offset: int, data: bytes) -> None:
         _apply(self.data, offset, data)
@@ -216,8 +218,18 @@ class OpenFile:
         self.disk.fail_if_told("fsync")
         self.node.sync()
 
+    def lock(self, how: int) -> None:
+        """flock(2): goes when it is closed, or its process ends."""
+        if how & fcntl.LOCK_UN:
+            self.release()
+        elif self.inode.locker not in (None, self):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        else:
+            self.inode.locker = self
+
     def release(self) -> None:
-        pass
+        if isinstance(self.node, Inode) and self.node.locker is self:
+            self.node.locker = None
 
 
 class RawFile(io.RawIOBase):
@@ -230,6 +242,7 @@ class RawFile(io.RawIOBase):
     def __init__(self, process: "Process", number: int, name: str, mode: str) -> None:
         super().__init__()
         self.process, self.number, self.name, self.mode = process, number, name, mode
+        self.opened: OpenFile = process.descriptor(number)
 
     @property
     def file(self) -> OpenFile:
@@ -271,8 +284,9 @@ class RawFile(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        if not self.closed and self.process.alive:
-            self.process.descriptors.pop(self.number, None)
+        if not self.closed and self.process.alive and self.number in self.process.descriptors:
+            del self.process.descriptors[self.number]
+            self.opened.release()
         super().close()
 
 
@@ -432,6 +446,9 @@ def os_calls() -> dict[str, Any]:
 
     def fstat(number: int) -> Stat:
         return status(file(number).node)
+
+    def flock(number: Any, how: int) -> None:
+        file(number if isinstance(number, int) else number.fileno()).lock(how)
 
     def getcwd() -> str:
         return us().disk.home

@@ -43,8 +43,11 @@ def not_ready(process: Process) -> LabError:
 class SimWorld:
     """Implements dsjq_lab.world.World."""
 
-    def __init__(self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker) -> None:
+    def __init__(
+        self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker, power_loss: bool = False
+    ) -> None:
         self.kernel, self.loader, self.broker = kernel, loader, broker
+        self.power_loss = power_loss  # then a broker that is killed has lost its power, and its disk too
         self.network = kernel.network = Network()
         self.network.on_listen = self.note_listener
         kernel.on_death, kernel.on_deadlock = self.note_death, self.note_deadlock
@@ -119,6 +122,8 @@ class SimWorld:
         match what:
             case "kill":
                 self.kernel.end(process, -9)
+                if self.power_loss and name == "broker":
+                    self.disk.folder(DATA).cut_power(self.kernel.draw)  # its trace is kept by the lab
             case "term":
                 process.signal(15)
             case "pause":

@@ -8,6 +8,7 @@ What they leave out: time zones, poll and epoll, alarms and timers, fork and exe
 """
 
 import datetime as real_datetime
+import fcntl as real_fcntl
 import os as real_os
 import posixpath
 import random as real_random
@@ -228,9 +229,20 @@ OS_CALLS = {
     "PathLike": real_os.PathLike, "error": OSError, "stat_result": real_os.stat_result,
     "name": "posix", "sep": "/", "altsep": None, "linesep": "\n", "curdir": ".", "pardir": "..",
     "devnull": "/dev/null", "pathsep": ":", "extsep": ".",
-    **{name: value for name, value in vars(real_os).items() if name.startswith(("O_", "SEEK_"))},
+    **{name: value for name, value in vars(real_os).items() if name.startswith(("O_", "SEEK_", "EX_"))},
 }  # fmt: skip
 PATH = {**{name: value for name, value in vars(posixpath).items() if not name.startswith("__")}, **PATH_CALLS}
+
+
+def fcntl_module() -> dict[str, Any]:
+    words = {name: value for name, value in vars(real_fcntl).items() if name.startswith("LOCK_")}
+    return {**words, "flock": OS_CALLS["flock"]}
+
+
+def gc_module() -> dict[str, Any]:
+    """Garbage is collected between the runs, so that no finalizer runs at a moment of its own."""
+    calls = ("enable", "disable", "freeze", "unfreeze", "collect")
+    return {**dict.fromkeys(calls, lambda *arguments: 0), "isenabled": lambda: False}
 
 
 # -- sys, and what is printed
