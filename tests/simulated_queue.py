@@ -144,7 +144,7 @@ class Queue:
                 self.end_badly(job, "Requeued")
 
     def recover(self, power_lost: bool) -> None:
-        """A durable queue's broker starts again. That a job had been delivered was told before it was safe."""
+        """A durable queue's broker starts again. Deliveries are told before they are safe."""
         self.epoch += 1
         self.deliveries = 0
         for job in self.held():
