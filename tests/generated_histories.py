@@ -24,7 +24,7 @@ from dsjq_lab.history import Header, History, Op
 Value = dict[str, Any]
 Story = Generator[float, Any, Any]  # a process: yields for how long it waits, gets what woke it before
 Answer = Callable[[Reply], None]
-FINISH_WITHIN_MS = 40_000
+FINISH_WITHIN_MS = 120_000
 TOLERANCE_MS = 1000
 
 
@@ -46,6 +46,9 @@ class Plan(NamedTuple):
     effect: str | None = None  # append, idempotent or fenced
     fail_rate: float = 0.0
     retries: bool = False  # whether a SUBMIT of unknown outcome is tried again
+    keyed: bool = False  # whether it has a key: then it is tried again in any case
+    delay: float = 0.0  # the longest that a job is put with
+    priorities: int = 1
     slow: float = 0.02  # how many of the messages take long
     refusals: float = 0.0
     cuts: int = 0  # connections that the network cuts
@@ -54,6 +57,7 @@ class Plan(NamedTuple):
 
 
 FAULTS = ("kill worker", "pause worker", "term worker", "kill broker", "pause broker", "missed")
+OF_THE_DISK = ("power_loss broker", "fsync_error broker")
 
 
 def plan(seed: int) -> Plan:
@@ -64,6 +68,7 @@ def plan_by_lot(dice: random.Random) -> Plan:
     tokens = dice.random() < 0.7
     durable = dice.random() < 0.5
     faults = [fault for fault in FAULTS if durable or fault != "kill broker" or dice.random() < 0.3]
+    faults += OF_THE_DISK if durable else ()
     return Plan(
         seed=dice.randint(0, 1_000_000_000),
         format=dice.choice((1, 2, 2, 2)),
@@ -72,7 +77,7 @@ def plan_by_lot(dice: random.Random) -> Plan:
         durable=durable,
         max_attempts=dice.choice((2, 3, 5)) if dice.random() < (0.7 if tokens else 0.2) else None,
         ack_timeout=dice.choice((300.0, 1000.0)),
-        jobs=dice.randint(1, 14),
+        jobs=dice.randint(1, 14) if dice.random() < 0.9 else 40,
         workers=dice.randint(1, 4),
         producers=dice.randint(1, 3),
         work=dice.choice((0.001, 0.05, 0.4, 0.8)),
@@ -85,6 +90,9 @@ def plan_by_lot(dice: random.Random) -> Plan:
         cuts=dice.choice((0, 0, 3)),
         faults=tuple(dice.choices(faults, k=dice.choice((0, 0, 1, 3, 6)))),
         mishap=dice.random() < 0.02,
+        keyed=dice.random() < 0.3,
+        delay=dice.choice((0.0, 0.0, 100.0, 1000.0)),
+        priorities=dice.choice((1, 1, 2, 3)),
     )
 
 
@@ -124,7 +132,7 @@ class World:
         header = Header(
             plan.format, "0.1.0", "generated", "-", plan.seed, "dsjq" if plan.tokens else "a black box", 0,
             ns(plan.ack_timeout), plan.max_attempts, ns(FINISH_WITHIN_MS), ns(TOLERANCE_MS),
-            options={"core": True} if plan.core else {},
+            durable=plan.durable, options={"core": True} if plan.core else {},
         )  # fmt: skip
         return History(header, ops, truncated=False)
 
@@ -185,6 +193,9 @@ class Broker:
         self.leaked = 0
         self.inbox: list[Callable[[], None]] = []  # came while it was frozen
         self.parked: list[tuple[float, Conn, Answer]] = []  # requests that wait for a job
+        self.synced = 0.0  # when the disk last took something
+        self.disk_fails = False  # the next time that it is asked to
+        self.sync_failed: Value = {}  # as the lab will tell it
         self.queue = self.empty_queue()
 
     def empty_queue(self) -> Queue:
@@ -203,7 +214,7 @@ class Broker:
         if self.world.plan.tokens:
             self.world.record("broker", "info", "start", {"incarnation": self.life})
 
-    def die(self) -> None:
+    def die(self, power_lost: bool = False) -> None:
         self.alive = False
         for conn in self.conns:
             conn.hang_up()
@@ -211,7 +222,7 @@ class Broker:
         self.parked.clear()
         self.inbox.clear()
         if self.world.plan.durable:
-            self.queue.recover()
+            self.queue.recover(power_lost)
         else:
             self.queue = self.empty_queue()
 
@@ -236,6 +247,9 @@ class Broker:
             answer(Reply("fail", error="ERROR UNKNOWN_COMMAND"))
             return
         reply = getattr(self.queue, command)(conn, *args)
+        if reply.type == "ok" and command in ("submit", "ack", "fail") and not self.sync():
+            self.die()
+            return
         wait = self.world.plan.ack_timeout / 8
         if reply.value.get("empty") and self.world.plan.tokens:
             self.parked.append((self.world.now + wait, conn, answer))
@@ -244,6 +258,15 @@ class Broker:
             answer(reply)
         if reply.value.get("id"):
             self.world.at(self.queue.rules.ack_timeout, self.serve_parked)
+
+    def sync(self) -> bool:
+        """Whether the broker takes it for done."""
+        if not self.disk_fails:
+            self.synced = self.world.now
+            return True
+        self.disk_fails = False
+        self.sync_failed = {"covers_from_ns": ns(self.synced), "failed_ns": ns(self.world.now)}
+        return hasattr(self.queue, "trusts")
 
     def serve_parked(self) -> None:
         if not self.frozen:
@@ -429,13 +452,24 @@ class Client:
         for job in list(self.left):
             yield from self.pause(self.dice.uniform(0, 60))
             payload = " ".join([job, *self.dice.choices(words, k=self.dice.randint(0, 4))])
-            tries = 0
+            terms, tries = self.terms(job), 0
             while self.left and self.left[0] == job:
-                reply = yield from self.operate("submit", {"job": job, "payload": payload}, payload)
+                asked = {"job": job, "payload": payload, **terms}
+                reply = yield from self.operate("submit", asked, payload, terms)
                 tries += 1
-                unsure = reply.type == "info" and self.plan.retries and tries < 3
+                unsure = reply.type == "info" and (self.plan.retries or "key" in terms) and tries < 3
                 if not unsure and not str(reply.error).startswith("UNREACHABLE"):
                     self.left.remove(job)
+
+    def terms(self, job: str) -> Value:
+        """A black box knows none."""
+        plan = self.plan
+        if not plan.tokens:
+            return {}
+        terms = {"key": job} if plan.keyed else {}
+        if plan.delay and self.dice.random() < 0.5:
+            terms["delay_s"] = self.dice.uniform(0, plan.delay) / 1000
+        return terms | ({"priority": self.dice.randrange(plan.priorities)} if plan.priorities > 1 else {})
 
     def audit(self) -> Story:
         dead = 0
@@ -623,8 +657,8 @@ class Lab:
             self.struck.remove(victim)
         self.stories -= 1
 
-    def nemesis(self, fault: int, verb: str, victim: str, phase: str) -> None:
-        value = {"fault": fault, "victim": victim, "phase": phase, "exact": False}
+    def nemesis(self, fault: int, verb: str, victim: str, phase: str, **more: Any) -> None:
+        value = {"fault": fault, "victim": victim, "phase": phase, "exact": False, **more}
         self.world.record("nemesis", "info", verb, value)
 
     def kill_worker(self, victim: str, say: Callable[[str], None]) -> Story:
@@ -664,8 +698,29 @@ class Lab:
 
     def kill_broker(self, victim: str, say: Callable[[str], None]) -> Story:
         self.world.broker.die()
+        yield from self.bury_broker(-9, say)
+
+    def power_loss_broker(self, victim: str, say: Callable[[str], None]) -> Story:
+        self.world.broker.die(power_lost=True)
+        yield from self.bury_broker(-9, say)
+
+    def fsync_error_broker(self, victim: str, say: Callable[..., None]) -> Story:
+        broker, until = self.world.broker, self.world.now + 1000
+        broker.disk_fails = True
+        while broker.disk_fails and self.world.now < until:
+            yield 10.0
+        if broker.disk_fails:
+            broker.disk_fails = False
+            say("missed")
+        elif broker.alive:
+            say("struck", **broker.sync_failed)
+            say("end")
+        else:
+            yield from self.bury_broker(74, partial(say, **broker.sync_failed))
+
+    def bury_broker(self, status: int, say: Callable[[str], None]) -> Story:
         yield self.world.moment()
-        self.exit("broker", -9, planned=True)
+        self.exit("broker", status, planned=True)
         say("struck")
         yield self.dice.uniform(0, 500)
         yield from self.start_broker()

@@ -9,8 +9,11 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-PENDING, IN_FLIGHT, FAILED, DONE, DEAD = "pending", "in_flight", "failed", "done", "dead"
+STATES = DELAYED, PENDING, IN_FLIGHT, FAILED, DONE, DEAD = (
+    "delayed", "pending", "in_flight", "failed", "done", "dead"
+)  # fmt: skip
 FOREVER = float("inf")
+OLDEST_TURN = 10
 
 
 Value = dict[str, Any]
@@ -41,6 +44,8 @@ class Job:
         self.id, self.payload, self.place, self.limit = id, payload, place, limit
         self.state = PENDING
         self.attempts = 0
+        self.priority = 0
+        self.due = 0.0  # when its delay is over
         self.holder: object = None
         self.token: str | None = None
         self.lease_end = FOREVER
@@ -62,17 +67,24 @@ class Queue:
     ) -> None:
         self.rules, self.dice, self.now, self.trace = rules, dice, now, trace
         self.jobs: dict[str, Job] = {}
+        self.keys: dict[str, Job] = {}
         self.epoch = 1
         self.deliveries = 0
 
     # Commands
 
-    def submit(self, conn: object, payload: str) -> Reply:
+    def submit(self, conn: object, payload: str, terms: Value) -> Reply:
         if self.dice.random() < self.rules.refusals:
             return Reply("fail", error="ERROR QUEUE_FULL no room")
+        if known := self.keys.get(terms.get("key", "")):
+            return self.again(known, payload)
         limit = self.rules.max_attempts or FOREVER
         job = self.jobs[id] = Job(id := self.new_id(), payload, len(self.jobs), limit)
-        self.trace("Submitted", job)
+        job.priority, delay = terms.get("priority", 0), self.delay(terms)
+        if "key" in terms:
+            self.keys[terms["key"]] = job
+        job.due = self.now() + delay
+        self.move(job, *((DELAYED, "Delayed") if delay else (PENDING, "Submitted")))
         return Reply("ok", {"id": id})
 
     def reserve(self, conn: object) -> Reply:
@@ -110,7 +122,7 @@ class Queue:
     def stats(self, conn: object) -> Reply:
         self.pass_time()
         states = [job.state for job in self.jobs.values()]
-        counts = {state: states.count(state) for state in (PENDING, IN_FLIGHT, FAILED, DONE, DEAD)}
+        counts = {state: states.count(state) for state in STATES}
         return Reply("ok", {"submitted": len(states), **counts})
 
     def dead(self, conn: object, after: str) -> Reply:
@@ -131,26 +143,41 @@ class Queue:
             if job.holder is conn:
                 self.end_badly(job, "Requeued")
 
-    def recover(self) -> None:
-        """What a durable queue does when its broker starts again."""
+    def recover(self, power_lost: bool) -> None:
+        """A durable queue's broker starts again. Deliveries are told before they are safe."""
         self.epoch += 1
         self.deliveries = 0
         for job in self.held():
-            self.end_badly(job, "Requeued")
+            if power_lost and self.dice.random() < 0.5:
+                job.attempts -= 1
+                self.move(job, PENDING, "Requeued")
+            else:
+                self.end_badly(job, "Requeued")
 
     def left(self) -> int:
-        return sum(job.state in (PENDING, IN_FLIGHT) for job in self.jobs.values())
+        return sum(job.state in (DELAYED, PENDING, IN_FLIGHT) for job in self.jobs.values())
 
     # The parts, in which the bugs are
 
     def new_id(self) -> str:
         return f"{len(self.jobs) + 1}" if self.rules.tokens else f"{self.dice.getrandbits(48):x}"
 
+    def again(self, known: Job, payload: str) -> Reply:
+        same = known.payload == payload
+        return Reply("ok", {"id": known.id}) if same else Reply("fail", error="ERROR KEY_CONFLICT")
+
+    def delay(self, terms: Value) -> float:
+        return terms.get("delay_s", 0.0) * 1000
+
     def choose(self, waiting: list[Job]) -> Job:
-        """The lowest place. A black box may bring a job back to any place."""
+        """The most urgent, of these the oldest, and now and then the oldest of all.
+
+        A black box may bring a job back to any place.
+        """
         fresh = [job for job in waiting if not job.attempts][:1]
         if self.rules.tokens:
-            return min(waiting, key=lambda job: job.place)
+            oldest = (self.deliveries + 1) % OLDEST_TURN == 0
+            return min(waiting, key=lambda job: (0 if oldest else job.priority, job.place))
         return self.dice.choice(fresh + [job for job in waiting if job.attempts])
 
     def deliver(self, job: Job, conn: object) -> Reply:
@@ -187,6 +214,9 @@ class Queue:
         return [job for job in self.jobs.values() if job.state == IN_FLIGHT]
 
     def pass_time(self) -> None:
+        for job in self.jobs.values():
+            if job.state == DELAYED and job.due <= self.now():
+                self.move(job, PENDING, "Matured")
         for job in self.held():
             if job.lease_end <= self.now():
                 self.end_badly(job, "Requeued")
@@ -321,13 +351,13 @@ class CountsOneTooMany(Queue):
 
 
 class PayloadTrimmed(Queue):
-    def submit(self, conn: object, payload: str) -> Reply:
-        return super().submit(conn, " ".join(payload.split()))
+    def submit(self, conn: object, payload: str, terms: Value) -> Reply:
+        return super().submit(conn, " ".join(payload.split()), terms)
 
 
 class RefusedAndKept(Queue):
-    def submit(self, conn: object, payload: str) -> Reply:
-        reply = super().submit(conn, payload)
+    def submit(self, conn: object, payload: str, terms: Value) -> Reply:
+        reply = super().submit(conn, payload, terms)
         return reply._replace(type="fail", value={}, error="ERROR STORAGE") if len(self.jobs) == 3 else reply
 
 
@@ -339,8 +369,8 @@ class InventedJob(Queue):
 
 
 class IdTwice(Queue):
-    def submit(self, conn: object, payload: str) -> Reply:
-        reply = super().submit(conn, payload)
+    def submit(self, conn: object, payload: str, terms: Value) -> Reply:
+        reply = super().submit(conn, payload, terms)
         return Reply("ok", {"id": "2"}) if reply.value.get("id") == "3" else reply
 
 
@@ -360,8 +390,8 @@ class WordsTwice(Queue):
 class ForgetsItsDone(Queue):
     """Its journal has no ACKs."""
 
-    def recover(self) -> None:
-        super().recover()
+    def recover(self, power_lost: bool) -> None:
+        super().recover(power_lost)
         for job in self.jobs.values():
             if job.state == DONE:
                 self.move(job, PENDING, "Requeued")
@@ -370,10 +400,60 @@ class ForgetsItsDone(Queue):
 class ForgetsItsJobs(Queue):
     """Its journal has no SUBMITs of the last moment."""
 
-    def recover(self) -> None:
-        super().recover()
+    def recover(self, power_lost: bool) -> None:
+        super().recover(power_lost)
         for id in list(self.jobs)[-2:]:
             del self.jobs[id]
+
+
+class TokensBeginAgain(Queue):
+    def recover(self, power_lost: bool) -> None:
+        super().recover(power_lost)
+        self.epoch -= 1
+
+
+class AttemptsBeginAgain(Queue):
+    def recover(self, power_lost: bool) -> None:
+        super().recover(power_lost)
+        for job in self.jobs.values():
+            job.attempts = 0
+
+
+class LeasesOfTheDead(Queue):
+    """It comes back with its leases, and nobody who holds them."""
+
+    def recover(self, power_lost: bool) -> None:
+        self.epoch += 1
+        self.deliveries = 0
+        for job in self.held():
+            job.holder, job.lease_end = None, self.now() + 4 * self.rules.tolerance
+
+
+class TrustsItsDisk(Queue):
+    """After a failed sync it goes on: see generated_histories.Broker."""
+
+    trusts = True
+
+
+class KeysIgnored(Queue):
+    def submit(self, conn: object, payload: str, terms: Value) -> Reply:
+        self.keys.clear()
+        return super().submit(conn, payload, terms)
+
+
+class ConflictsWithItself(Queue):
+    def again(self, known: Job, payload: str) -> Reply:
+        return super().again(known, payload + " ")
+
+
+class DelayTooShort(Queue):
+    def delay(self, terms: Value) -> float:
+        return super().delay(terms) / 2
+
+
+class StrictPriorities(Queue):
+    def choose(self, waiting: list[Job]) -> Job:
+        return min(waiting, key=lambda job: (job.priority, job.place))
 
 
 class RetriesWithoutFailure(Queue):
@@ -395,6 +475,7 @@ KILLS, PAUSES = ("kill worker",) * 3, ("pause worker",) * 4
 DURABLE = {"durable": True, "faults": ("kill broker",)}
 LIMITED = {"max_attempts": 2, "fail_rate": 0.5, "tokens": True, "core": False}
 TOKENS = {"tokens": True, "core": False}
+CROWD = {"jobs": 40, "priorities": 2, "workers": 1, "work": 0.1, "faults": (), "delay": 0.0, "slow": 0.0}
 BUGS = [
     Bug(TakesWithoutLease, {"exclusive_lease"}, {"workers": 3}),
     Bug(LeaseTooShort, {"exclusive_lease"}, {"workers": 3, "work": 0.4}),
@@ -421,6 +502,14 @@ BUGS = [
     Bug(WordsTwice, {"replies_match"}),
     Bug(ForgetsItsDone, {"done_is_final"}, DURABLE | {"work": 0.05}),
     Bug(ForgetsItsJobs, {"no_lost_job", "everything_finishes"}, DURABLE | {"work": 0.4, "workers": 1}),
+    Bug(TokensBeginAgain, {"attempts_increase"}, DURABLE | TOKENS | {"work": 0.4}),
+    Bug(AttemptsBeginAgain, {"attempts_increase"}, DURABLE | TOKENS | {"work": 0.4}),
+    Bug(LeasesOfTheDead, {"redelivered_in_time"}, DURABLE | TOKENS | {"work": 0.8, "workers": 4}),
+    Bug(TrustsItsDisk, {"no_success_after_fsync_error"}, DURABLE | {"faults": ("fsync_error broker",) * 3}),
+    Bug(KeysIgnored, {"deduplicated"}, TOKENS | {"keyed": True, "slow": 0.3}),
+    Bug(ConflictsWithItself, {"deduplicated"}, TOKENS | {"keyed": True, "slow": 0.3}),
+    Bug(DelayTooShort, {"not_early"}, TOKENS | {"delay": 1000.0, "work": 0.05}),
+    Bug(StrictPriorities, {"no_starvation"}, TOKENS | CROWD),
     Bug(RetriesWithoutFailure, {"legal_transitions"}, TOKENS | {"faults": KILLS, "work": 0.4}),
     Bug(ThreadsKept, {"no_leak"}, {"faults": KILLS * 4, "workers": 1}),
 ]

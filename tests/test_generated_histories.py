@@ -58,4 +58,8 @@ def test_the_world_has_what_makes_judging_hard() -> None:
     assert {("ok", f) for f in ("dead", "kick", "effect")} <= seen
     assert {("info", f) for f in ("close", "exit", "broker_ready", "resources", "record")} <= seen
     assert {op.error for op in ops if op.type == "info" and op.error} == {"timeout", "eof", "reset"}
-    assert {op.f for op in ops if op.process == "nemesis"} == {"kill", "pause", "term"}
+    assert {op.f for op in ops if op.process == "nemesis"} == {
+        "kill", "pause", "term", "power_loss", "fsync_error",
+    }  # fmt: skip
+    terms = {"key", "delay_s", "priority"}
+    assert terms <= {term for op in ops if op.f == "submit" for term in op.value}

@@ -2,8 +2,8 @@
 
 The system may drop what it could not write and mark it as clean: the next fsync has nothing left to do, and
 reports success (PostgreSQL met this in 2018). So whoever asked after the last good sync had returned and
-before one failed, and still waits, must not be answered with success. Only what certainly changes something is
-looked at: the first SUBMIT of a job, an ACK or FAIL that counted.
+before one failed, and still waits, must not be answered with success. Only what certainly changes something
+is looked at: the first SUBMIT of a job, an ACK or FAIL that counted.
 """
 
 from collections.abc import Iterator
