@@ -1,6 +1,7 @@
 """How often each patient of the zoo is caught, with the right invariant named, where its file says so.
 
-A run counts only if an invariant of zoo/answers.yaml is violated; that something else is, is not enough.
+A run counts only if an invariant of zoo/answers.yaml is violated; that something else is, is not enough. A patient
+has escaped if no run caught it: most bugs are races, and one run proves nothing for them.
 """
 import argparse
 import json
@@ -46,6 +47,6 @@ def main(argv: list[str]) -> int:
     for name in names:
         scenario = answers[name]["run"]
         caught, said = play(name, answers[name], options.repeat, options.jobs, options.black_box)
-        escaped += options.repeat - caught
+        escaped += caught == 0
         print(f"{name}  {caught:3} of {options.repeat}  {scenario:17}", *said, flush=True)
     return int(escaped > 0)
