@@ -1,7 +1,7 @@
 """How often each patient of the zoo is caught, with the right invariant named, where its file says so.
 
-A run counts only if an invariant of zoo/answers.yaml is violated; that something else is, is not enough. A patient
-has escaped if no run caught it: most bugs are races, and one run proves nothing for them.
+A run counts only if an invariant of zoo/answers.yaml is violated; that something else is, is not enough.
+A patient has escaped if no run caught it: most bugs are races, and one run proves nothing for them.
 """
 import argparse
 import json
