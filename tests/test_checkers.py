@@ -76,6 +76,22 @@ def test_accounted_for(fate: Callable[[Told], None]) -> None:
     assert told.verdict("no_lost_job").status == HOLDS
 
 
+@pytest.mark.parametrize(
+    ("kicked", "expected"),
+    [("ok", UNKNOWN), ("info", UNKNOWN), ("fail", VIOLATED)],
+    ids=["yes", "perhaps", "no"],
+)
+def test_one_dead_more_than_were_listed_may_be_the_missing_job(kicked: str, expected: str) -> None:
+    told = Told()
+    told.submit("a")
+    told.submit("b")
+    told.dead("a")
+    told.kick("a", outcome=kicked, error=None if kicked == "ok" else "timeout")
+    told.stats(2, dead=1)
+    told.end()
+    assert told.verdict("no_lost_job").status == expected
+
+
 @pytest.mark.parametrize(("outcome", "error"), [("info", "timeout"), ("fail", "QUEUE_FULL no room")])
 def test_nothing_was_promised(outcome: str, error: str) -> None:
     told = plain()

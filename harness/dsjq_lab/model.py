@@ -49,6 +49,7 @@ class Model:
         self.stats: list[tuple[Call, dict[str, Any]]] = []
         self.listings: list[Listing] = []
         self.dead: set[str] = set()  # nonces that the broker lists as dead, and that were not kicked since
+        self.perhaps_kicked: set[str] = set()  # of these, those whose kick may have counted
         self.kicks: list[tuple[str, Call]] = []  # (nonce, the operator's call)
         self.effects: list[Op] = []  # the ledger, as the lab kept it
         self.trace: list[Op] = []  # the broker's own, where it keeps one
@@ -115,7 +116,7 @@ class Model:
     @property
     def dead_unseen(self) -> int:
         """How many dead the broker counts that it was not seen to list: those may be any."""
-        return self.stats[-1][1]["dead"] - len(self.dead) if self.stats else 0
+        return self.stats[-1][1]["dead"] - len(self.dead - self.perhaps_kicked) if self.stats else 0
 
     def unaccounted(self) -> list[Job]:
         """Jobs that the broker took, of which no ACK may have happened, and which are not dead either."""

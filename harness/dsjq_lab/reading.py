@@ -213,7 +213,9 @@ class _Reading:
         if end is not None and end.type == "ok":
             jobs = [(job["id"], nonce_of(job["payload"])) for job in end.value["dead"]]
             self.model.listings.append(Listing(call, jobs))
-            self.model.dead.update(nonce for _, nonce in jobs)
+            listed = {nonce for _, nonce in jobs}
+            self.model.dead |= listed
+            self.model.perhaps_kicked -= listed
 
     def kick(self, call: Call, invoke: Op, end: Op | None) -> None:
         if call.outcome == "fail":
@@ -223,6 +225,8 @@ class _Reading:
         self.model.calm_ns = call.invoked_ns
         if call.outcome == "ok":
             self.model.dead.discard(nonce)
+        else:
+            self.model.perhaps_kicked.add(nonce)
 
     # Connections
 
