@@ -4,7 +4,6 @@ Debian's packages `chromium` or `chromium-headless-shell` will do. Where there i
 in CI they fail: a page that nobody opened is not tested.
 """
 
-import base64
 import fcntl
 import json
 import os
@@ -69,9 +68,6 @@ class Browser:
             text = {"text": key} if len(key) == 1 else {}
             self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _hear(self) -> dict[str, Any]:
         while b"\0" not in self.buffer:

@@ -69,10 +69,8 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def lab(tmp_path: Path):
     """Plays a short scenario with the broker whose last lines these are."""
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
-
     def run(broker: str, faults: str = "[]", finish_within: str = "4s") -> Ended:
         (tmp_path / "broker.py").write_text(SERVER + broker)
         scenario = tmp_path / "story.yaml"

@@ -5,20 +5,13 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
-import pytest
 from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs, workload
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.live import Channel
-
-
-@pytest.fixture(autouse=True)
-def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
 
 
 def test_the_first_job_is_submitted_delivered_and_done():

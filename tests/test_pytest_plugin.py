@@ -19,10 +19,8 @@ broker: {ack_timeout: 1s}
 
 
 @pytest.fixture
-def run_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run_pytest(tmp_path: Path):
     """`pytest WORDS` in a folder of these files: (exit code, what it printed)."""
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
-
     def run(*words: str, **files: str) -> tuple[int, str]:
         folder = tmp_path / "here"
         folder.mkdir()

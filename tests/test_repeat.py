@@ -28,8 +28,7 @@ workers: {count: 2}
 
 
 @pytest.fixture
-def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
+def story(tmp_path: Path) -> Path:
     path = tmp_path / "story.yaml"
     path.write_text(SCENARIO)
     return path

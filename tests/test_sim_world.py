@@ -26,11 +26,6 @@ RUNS_TO_DETECTION = 20
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
-
-
 def experiment(name: str, patient: str = "", jobs: int = 10, changes: tuple[str, ...] = ()) -> Experiment:
     played = Variation(changes).load(ROOT / "scenarios" / f"{name}.yaml")
     broker = Dsjq(ROOT / "zoo" / f"{patient}.py" if patient else None)

@@ -25,8 +25,7 @@ expect: [{violated: [fifo], because: It is paused.}]
 
 
 @pytest.fixture
-def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
+def story(tmp_path: Path) -> Path:
     path = tmp_path / "story.yaml"
     path.write_text(SCENARIO)
     return path
