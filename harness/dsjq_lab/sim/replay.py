@@ -1,16 +1,18 @@
 """`dsjq-lab replay RUN`: an explored failure once more, told by source line.
 
 Runs in a process of its own, as exploring does, since the order of sets must be the same (child.py).
-`python -m dsjq_lab.sim.replay FOLDER [--step]`.
+`python -m dsjq_lab.sim.replay FOLDER [--step] [--json]`.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from dsjq_lab import runs
+from dsjq_lab.history import read_history
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.story import Teller
 
@@ -21,15 +23,23 @@ def main(args: argparse.Namespace) -> int:
     """The exit code of `dsjq-lab replay`."""
     folder = runs.find(args.what)
     stored.load(folder)  # complains before a process is started
-    command = [sys.executable, "-m", "dsjq_lab.sim.replay", str(folder), *(["--step"] if args.step else [])]
+    options = [option for option, given in (("--step", args.step), ("--json", args.json)) if given]
+    command = [sys.executable, "-m", "dsjq_lab.sim.replay", str(folder), *options]
     return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode
 
 
-def replay(folder: Path, step: bool) -> int:
+def replay(folder: Path, step: bool, as_json: bool) -> int:
     experiment, schedule, digest, names = stored.load(folder)
     teller = Teller(schedule, experiment.loader, full=step)
     run = experiment.play(teller)
-    print(f"{experiment.scenario.name}, broker {experiment.broker.name}: {', '.join(names)}")
+    same = run.digest == digest
+    name, broker = read_history(folder / "history.jsonl").header.scenario, experiment.broker.name
+    if as_json:
+        steps, findings = [told._asdict() for told in teller.steps_told], list(stored.findings(run))
+        result = {"scenario": name, "broker": broker, "failures": names, "steps": steps, "findings": findings}
+        print(json.dumps({**result, "digest": run.digest, "same": same}, indent=2))
+        return SAME if same else DIFFERENT
+    print(f"{name}, broker {broker}: {', '.join(names)}")
     print(f"{len(schedule)} deviations from the default schedule, {experiment.scenario.load.jobs} jobs\n")
     for told in teller.steps_told:
         print(told.line())
@@ -38,7 +48,7 @@ def replay(folder: Path, step: bool) -> int:
             if sys.stdin.isatty():
                 input()
     print(*stored.findings(run), sep="\n")
-    if run.digest != digest:
+    if not same:
         print(f"\nNOT the same run: {run.digest}, and {digest} when it was stored. Has the source changed?")
         return DIFFERENT
     print(f"\nThe same run to the byte ({digest}).")
@@ -46,4 +56,4 @@ def replay(folder: Path, step: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(replay(Path(sys.argv[1]), "--step" in sys.argv))
+    sys.exit(replay(Path(sys.argv[1]), "--step" in sys.argv, "--json" in sys.argv))
