@@ -133,7 +133,7 @@ def test_explore_finds_shrinks_tells_and_stores_and_replay_repeats():
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("worker_churn, broker ") and "The same run to the byte" in again.stdout
     retold = json.loads(lab("replay", str(folder), "--json").stdout)
-    assert retold["same"] and retold["failures"] == failure["names"] and retold["steps"]
+    assert retold["same"] and retold["failures"] == failure["names"] and retold["findings"]
     step = lab("replay", str(folder), "--step")
     assert "holds lock@" in step.stdout
 
