@@ -18,6 +18,7 @@ from dsjq_lab.errors import LabError, UsageError
 from dsjq_lab.history import Header, HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
+from dsjq_lab.shelves import SHELVES
 from dsjq_lab.sim import explore as exploring
 
 if TYPE_CHECKING:
@@ -370,54 +371,4 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": validate,
     "explain": explain,
     "list": list_,
-}
-
-
-# -- What can be listed: name -> meaning ------------------------------------------------------------------
-
-
-def scenarios() -> dict[str, str]:
-    from dsjq_lab import scenario
-
-    def title(path: Path) -> str:
-        try:
-            return scenario.load(path).title
-        except scenario.ScenarioErrors as errors:
-            return f"(not valid: {len(errors.mistakes)} mistakes)"
-
-    return {name: title(path) for name, path in library.contents("scenarios").items()}
-
-
-def invariants() -> dict[str, str]:
-    from dsjq_lab.checkers import CHECKERS
-
-    return {checker.name: checker.rule for checker in CHECKERS}
-
-
-def faults() -> dict[str, str]:
-    from dsjq_lab.faults import FAULTS
-
-    modules = {verb: sys.modules[type(fault).__module__] for verb, fault in FAULTS.items()}
-    return {verb: (module.__doc__ or "").splitlines()[0] for verb, module in modules.items()}
-
-
-def stored_runs() -> dict[str, str]:
-    from dsjq_lab import runs
-
-    folders = sorted(history.parent for history in runs.root().glob("*/*/history.jsonl"))
-    return {str(folder): outcome(folder) for folder in folders if not folder.is_symlink()}
-
-
-def outcome(folder: Path) -> str:
-    try:
-        return str(json.loads((folder / "results.json").read_text())["outcome"])
-    except FileNotFoundError:
-        return "not judged"
-
-
-SHELVES: dict[str, Callable[[], dict[str, str]]] = {
-    "scenarios": scenarios,
-    "invariants": invariants,
-    "faults": faults,
-    "runs": stored_runs,
 }

@@ -1,0 +1,58 @@
+"""What there is to play, to break and to look at: each shelf gives names and what they mean.
+
+Like a command, a shelf imports what it needs when it is asked.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dsjq_lab import library
+
+
+def scenarios() -> dict[str, str]:
+    from dsjq_lab import scenario
+
+    def title(path: Path) -> str:
+        try:
+            return scenario.load(path).title
+        except scenario.ScenarioErrors as errors:
+            return f"(not valid: {len(errors.mistakes)} mistakes)"
+
+    return {name: title(path) for name, path in library.contents("scenarios").items()}
+
+
+def invariants() -> dict[str, str]:
+    from dsjq_lab.checkers import CHECKERS
+
+    return {checker.name: checker.rule for checker in CHECKERS}
+
+
+def faults() -> dict[str, str]:
+    from dsjq_lab.faults import FAULTS
+
+    modules = {verb: sys.modules[type(fault).__module__] for verb, fault in FAULTS.items()}
+    return {verb: (module.__doc__ or "").splitlines()[0] for verb, module in modules.items()}
+
+
+def stored_runs() -> dict[str, str]:
+    from dsjq_lab import runs
+
+    folders = sorted(history.parent for history in runs.root().glob("*/*/history.jsonl"))
+    return {str(folder): outcome(folder) for folder in folders if not folder.is_symlink()}
+
+
+def outcome(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "results.json").read_text())["outcome"])
+    except FileNotFoundError:
+        return "not judged"
+
+
+SHELVES: dict[str, Callable[[], dict[str, str]]] = {
+    "scenarios": scenarios,
+    "invariants": invariants,
+    "faults": faults,
+    "runs": stored_runs,
+}
