@@ -18,7 +18,7 @@ from dsjq_lab.errors import LabError, UsageError
 from dsjq_lab.history import Header, HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
-from dsjq_lab.shelves import SHELVES
+from dsjq_lab.shelves import SHELVES, invariants
 from dsjq_lab.sim import explore as exploring
 
 if TYPE_CHECKING:
