@@ -14,8 +14,6 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json  # three times as fast as json: docs/decisions/005
-
 FORMAT = 2
 FORMATS = (1, 2)  # this version and the previous one
 TYPES = frozenset({"invoke", "ok", "fail", "info"})
@@ -73,6 +71,8 @@ class History(NamedTuple):
 
 def read_history(path: Path) -> History:
     """Read a history file. Raises HistoryError where it is damaged anywhere but in its last line."""
+    from pydantic_core import from_json  # three times as fast as json: docs/decisions/005
+
     first, *lines = path.read_bytes().split(b"\n")
     header = _read_header(path, first)
     if lines and not lines[-1]:
