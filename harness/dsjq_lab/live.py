@@ -53,8 +53,9 @@ class LiveWorld:
         data.mkdir()
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
-        )
+            "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts,
+            options.backoff_s, options.backoff_cap_s,
+        )  # fmt: skip
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"

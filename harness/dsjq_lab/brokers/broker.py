@@ -13,6 +13,8 @@ class Place(NamedTuple):
     data: Path  # a folder of its own, which survives its restarts
     ack_timeout_s: float
     max_attempts: int
+    backoff_s: float | None = None
+    backoff_cap_s: float = 0.0
 
 
 class Broker(ABC):
