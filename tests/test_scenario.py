@@ -252,6 +252,13 @@ def test_verbs_and_triggers(
             "value",
             "at least 1 item",
         ),
+        (
+            HEAD + "expect:\n  - {violated: [fifo], because: x, with: {}}",
+            (7, 42),
+            "value",
+            "whether it is durable",
+        ),
+        (HEAD + "broker: {store: jornal}", (6, 17), "value", "did you mean 'journal'?"),
         (FAULT + "{restart: worker 1, at: 1s}", (7, 15), "value", "kill with restart_after"),
         (FAULT + "{kill: broker, when: {deliverd: 1}}", (7, 27), "value", "did you mean 'delivered'?"),
         (FAULT + "{kill: broker, when: {acked: 0}}", (7, 34), "value", "greater than or equal to 1"),

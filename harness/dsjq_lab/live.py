@@ -53,7 +53,12 @@ class LiveWorld:
         data.mkdir()
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
+            host="127.0.0.1",
+            port=self.port_lease.port,
+            data=data.resolve(),
+            ack_timeout_s=options.ack_timeout_s,
+            max_attempts=options.max_attempts,
+            store=options.store,
         )
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")

@@ -54,6 +54,7 @@ def play(
         max_attempts=played.broker.max_attempts if broker.limits_attempts else None,
         finish_within_ns=round(played.finish_within_s * 1e9),
         tolerance_ns=round(TOLERANCE_S * variation.time_scale * 1e9),
+        durable=broker.is_durable(played.broker.store),
         options=variation.options() | ({"core": True} if broker.core else {}),
     )
     with LiveWorld(folder, header, played, broker) as world:

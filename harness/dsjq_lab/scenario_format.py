@@ -43,6 +43,7 @@ InvariantName = Literal[
     "replies_match",
 ]
 INVARIANTS: tuple[str, ...] = get_args(InvariantName)
+StoreKind = Literal["memory", "journal", "sqlite"]
 EffectKind = Literal["append", "idempotent", "fenced"]
 TOLERANCE_S = 1.0
 Part = TypeVar("Part", bound=BaseModel)
@@ -51,6 +52,7 @@ Part = TypeVar("Part", bound=BaseModel)
 class BrokerOptions(Strict):
     ack_timeout_s: Annotated[Duration, AfterValidator(long_enough)] = key("ack_timeout", "1s")
     max_attempts: AtLeastOne = 5
+    store: StoreKind = "memory"  # else it is given a folder, which survives its restarts
 
 
 class Load(Strict):
@@ -69,7 +71,14 @@ class Workers(Strict):
 
 
 class Circumstances(Strict):
-    broker: Annotated[list[str], Field(min_length=1)]  # by name; "core" is any that speaks four commands
+    broker: Annotated[list[str], Field(min_length=1)] | None = None  # by name; "core" is any black box
+    durable: bool | None = None  # whether it was given a folder for its jobs
+
+    @model_validator(mode="after")
+    def names_something(self) -> "Circumstances":
+        if self.broker is None and self.durable is None:
+            raise PydanticCustomError("value", "should say with which broker, or whether it is durable")
+        return self
 
 
 class Expectation(Strict):

@@ -25,4 +25,6 @@ class Dsjq(Broker):
             "--ack-timeout": f"{place.ack_timeout_s:g}s",
             "--max-attempts": str(place.max_attempts),
         }
+        if self.is_durable(place.store):
+            options |= {"--data": str(place.data), "--store": place.store}
         return [sys.executable, *program, *(word for option in options.items() for word in option)]
