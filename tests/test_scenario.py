@@ -259,6 +259,13 @@ def test_verbs_and_triggers(
             "value",
             "at least 1 item",
         ),
+        (
+            HEAD + "expect:\n  - {violated: [fifo], because: x, with: {}}",
+            (7, 42),
+            "value",
+            "whether it is durable",
+        ),
+        (HEAD + "broker: {store: jornal}", (6, 17), "value", "did you mean 'journal'?"),
         (FAULT + "{restart: worker 1, at: 1s}", (7, 15), "value", "kill with restart_after"),
         (FAULT + "{kill: broker, when: {deliverd: 1}}", (7, 27), "value", "did you mean 'delivered'?"),
         (FAULT + "{kill: broker, when: {acked: 0}}", (7, 34), "value", "greater than or equal to 1"),
@@ -490,7 +497,7 @@ def test_jobs_may_have_terms_of_their_own(tmp_path: Path) -> None:
     assert (load.delays_s, load.priorities) == ([0, 0.5], [-9, 9])
     assert (load.keyed, load.payload_bytes) == (True, 12288)
     assert varied(story, time_scale=2.0).load.delays_s == [0, 1.0]
-    assert story.broker.backoff_s_max == 0.4  # 100 ms before the second attempt, 200 ms before the third
+    assert story.broker.backoff_s_max == 0.2  # 100 ms before the second attempt, 200 ms before the third
     assert accepted(tmp_path, text.replace("100ms", "600ms")).broker.backoff_s_max == 1.0
     assert accepted(tmp_path, HEAD).broker.backoff_s_max == 0.0
 

@@ -45,6 +45,7 @@ InvariantName = Literal[
     "replies_match",
 ]
 INVARIANTS: tuple[str, ...] = get_args(InvariantName)
+StoreKind = Literal["memory", "journal", "sqlite"]
 EffectKind = Literal["append", "idempotent", "fenced"]
 TOLERANCE_S = 1.0
 BACKOFF_DOUBLINGS_MAX = 30
@@ -54,6 +55,7 @@ Part = TypeVar("Part", bound=BaseModel)
 class BrokerOptions(Strict):
     ack_timeout_s: Annotated[Duration, AfterValidator(long_enough)] = key("ack_timeout", "1s")
     max_attempts: AtLeastOne = 5
+    store: StoreKind = "memory"  # else it is given a folder, which survives its restarts
     backoff_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("backoff", None)  # before a retry
     backoff_cap_s: PositiveDuration = key("backoff_cap", "5m")  # the pause is doubled with every attempt
 
@@ -62,7 +64,7 @@ class BrokerOptions(Strict):
         """The longest that a failed job may have to wait for any of its retries."""
         if self.backoff_s is None:
             return 0.0
-        doublings = min(self.max_attempts - 1, BACKOFF_DOUBLINGS_MAX)
+        doublings = min(max(self.max_attempts - 2, 0), BACKOFF_DOUBLINGS_MAX)
         return min(self.backoff_cap_s, self.backoff_s * 2.0**doublings)
 
 
@@ -88,7 +90,14 @@ class Workers(Strict):
 
 
 class Circumstances(Strict):
-    broker: Annotated[list[str], Field(min_length=1)]  # by name; "core" is any that speaks four commands
+    broker: Annotated[list[str], Field(min_length=1)] | None = None  # by name; "core" is any black box
+    durable: bool | None = None  # whether it was given a folder for its jobs
+
+    @model_validator(mode="after")
+    def names_something(self) -> "Circumstances":
+        if self.broker is None and self.durable is None:
+            raise PydanticCustomError("value", "should say with which broker, or whether it is durable")
+        return self
 
 
 class Expectation(Strict):

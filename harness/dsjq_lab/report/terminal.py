@@ -70,7 +70,8 @@ def heading(result: Result) -> Iterator[str]:
     header, scenario = result.model.header, result.scenario
     yield f"{header.scenario}: {scenario.title}"
     workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
-    who = f"broker {header.broker} · {workers} · {producers}"
+    store = f" · {scenario.broker.store}" if header.durable and not header.options.get("core") else ""
+    who = f"broker {header.broker}{store} · {workers} · {producers}"
     yield " · ".join([who, f"seed {header.seed}", *Variation.of(header).words()])
 
 

@@ -55,7 +55,7 @@ class SimWorld:
         self.disk.make_folders(str(DATA))
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts,
+            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
             options.backoff_s, options.backoff_cap_s,
         )  # fmt: skip
         self.ops: list[Op] = []
