@@ -28,9 +28,9 @@ class Link:
     def __init__(self, server: "Server", conn: socket.socket):
         self.server, self.conn, self.coding = server, conn, self.first_coding()
         self.unsent = bytearray()  # replies
-        self.session = server.broker.connect(lambda: server.stopping or self.has_hung_up(), gathers=True)
 
     def serve(self) -> None:
+        self.session = self.server.broker.connect(self.is_gone, gathers=True)
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self.server.stopping and (data := self.receive()):
@@ -64,6 +64,9 @@ class Link:
 
     def execute(self, command: Command) -> Reply:
         return self.server.broker.execute(command, self.session)
+
+    def is_gone(self) -> bool:
+        return self.server.stopping or self.has_hung_up()
 
     def has_hung_up(self) -> bool:
         """False as long as there is something left to read, even if it is the last."""

@@ -59,6 +59,8 @@ class LiveWorld:
             ack_timeout_s=options.ack_timeout_s,
             max_attempts=options.max_attempts,
             store=options.store,
+            backoff_s=options.backoff_s,
+            backoff_cap_s=options.backoff_cap_s,
         )
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
