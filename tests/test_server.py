@@ -128,7 +128,8 @@ def test_a_thousand_commands_before_the_first_reply_is_read(a: Wire) -> None:
     assert [a.read() for _ in range(500)] == [f"JOB {n + 1} {n}" for n in range(500)]
 
 
-def test_replies_to_what_arrived_together_leave_together(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replies_to_what_arrived_together_leave_together(
+        server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     sent, waited = list[bytes](), list[int]()
     monkeypatch.setattr(server.broker.store, "wait", waited.append)
     monkeypatch.setattr(Link, "send", lambda link, data: (sent.append(data), link.conn.sendall(data)))
