@@ -28,9 +28,9 @@ class Session:
     One that `gathers` replies waits itself, for the store to reach `position`, before it sends them.
     """
 
-    def __init__(self, id: int, gone: Callable[[], bool], gathers: bool = False):
+    def __init__(self, id: int, gone: Callable[[], bool]):
         self.id, self.gone, self.name = id, gone, f"connection {id}"
-        self.position, self.gathers = 0, gathers
+        self.position, self.gathers = 0, False
 
 
 class Broker:
@@ -48,10 +48,10 @@ class Broker:
         for holder in list(self.queue.held):  # who held a lease before a restart is gone
             self.execute(m.Disconnect(), Session(holder, gone=lambda: True))
 
-    def connect(self, gone: Callable[[], bool] = lambda: False, gathers: bool = False) -> Session:
+    def connect(self, gone: Callable[[], bool] = lambda: False) -> Session:
         with self.lock:
             self.connected += 1
-            return self.sessions.setdefault(self.connected, Session(self.connected, gone, gathers))
+            return self.sessions.setdefault(self.connected, Session(self.connected, gone))
 
     def disconnect(self, session: Session) -> None:
         """Give back all that the connection held."""

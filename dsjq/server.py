@@ -30,7 +30,8 @@ class Link:
         self.unsent = bytearray()  # replies
 
     def serve(self) -> None:
-        self.session = self.server.broker.connect(self.is_gone, gathers=True)
+        self.session = self.server.broker.connect(self.is_gone)
+        self.session.gathers = True
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self.server.stopping and (data := self.receive()):
