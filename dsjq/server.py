@@ -23,9 +23,9 @@ class Link:
 
     def __init__(self, server: "Server", conn: socket.socket):
         self.server, self.conn, self.lines = server, conn, Lines()
-        self.session = server.broker.connect(gone=lambda: server.stopping or self.has_hung_up())
 
     def serve(self) -> None:
+        self.session = self.server.broker.connect(gone=lambda: self.server.stopping or self.has_hung_up())
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self.server.stopping and (data := self.receive()):

@@ -59,6 +59,8 @@ class LiveWorld:
             ack_timeout_s=options.ack_timeout_s,
             max_attempts=options.max_attempts,
             store=options.store,
+            backoff_s=options.backoff_s,
+            backoff_cap_s=options.backoff_cap_s,
         )
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)

@@ -14,6 +14,8 @@ class Place(NamedTuple):
     ack_timeout_s: float
     max_attempts: int
     store: str  # "memory": what it is asked to keep ends with it
+    backoff_s: float | None = None
+    backoff_cap_s: float = 0.0
 
 
 class Broker(ABC):

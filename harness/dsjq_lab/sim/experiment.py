@@ -98,6 +98,7 @@ class Experiment:
             ack_timeout_ns=round(scenario.broker.ack_timeout_s * 1e9),
             max_attempts=scenario.broker.max_attempts if self.broker.limits_attempts else None,
             finish_within_ns=round(scenario.finish_within_s * 1e9),
+            backoff_ns=round(scenario.broker.backoff_s_max * 1e9),
             durable=self.broker.is_durable(scenario.broker.store),
             options={"core": True} if self.broker.core else {},
         )

@@ -55,8 +55,9 @@ class SimWorld:
         self.disk.on_struck = lambda value: self.happened(Struck("broker", value))
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store
-        )
+            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
+            options.backoff_s, options.backoff_cap_s,
+        )  # fmt: skip
         self.ops: list[Op] = []
         self.events: deque[Event] = deque()
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
