@@ -16,10 +16,11 @@ from typing import Any
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
-from .server import serve
+from .server import Server
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -128,10 +129,17 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
         jobs = ", ".join(f"{count} {state}" for state, count in served.queue.counts.items() if count)
         print(f"recovered {store.recovered} records from {store.path}: {jobs or 'no jobs'}; "
               f"{store.cut} bytes cut off", file=sys.stderr)
+    # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
+    # lost: one that strikes just before the main thread falls asleep wakes nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        serve(served, options.host, options.port, options.grace)
+        server = Server(served, options.host, options.port)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
+    print("listening on {}:{}".format(*server.address), flush=True)
+    print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
+    served.drain(options.grace)
+    server.stop()
 
 
 def _store(options: argparse.Namespace) -> Any:

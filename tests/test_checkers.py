@@ -554,6 +554,7 @@ def test_counts_tell_why_a_job_was_delivered_again() -> None:
         "delivered": 5,
         "first": 2,
         "after_fail": 1,
+        "after_release": 0,
         "after_crash": 1,
         "after_lapse": 1,
         "after_ack": 0,
@@ -618,3 +619,14 @@ def test_a_lease_counts_from_the_invocation_of_its_request() -> None:
     told.reserve("worker 1", "a", at=(10, 90))
     delivery = told.model().jobs["a"].deliveries[0]
     assert (delivery.returned_ns, delivery.held_until_ns) == (90 * MS, 110 * MS)
+
+
+def test_a_run_in_which_every_job_was_refused_proves_nothing() -> None:
+    for delay_s, how in ((0, ""), (1, " (asked by PUT, which is none of the four core commands)")):
+        told = Told()
+        terms = {"delay_s": delay_s} if delay_s else {}
+        told.submit("a", outcome="fail", error="ERROR UNKNOWN_COMMAND", **terms)
+        told.end()
+        assert unproven(told.model()) == [f"none of 1 jobs was taken in: ERROR UNKNOWN_COMMAND{how}"]
+    told.submit("b")
+    assert unproven(told.model()) == []

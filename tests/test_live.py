@@ -10,8 +10,10 @@ import psutil
 from playing import FOUR_COMMANDS, ROOT, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs, workload
-from dsjq_lab.brokers import Dsjq
+from dsjq_lab.brokers import Command, Dsjq
 from dsjq_lab.live import Channel
+from dsjq_lab.results import FOLDERLESS, judged
+from dsjq_lab.variation import Variation
 
 
 def test_the_first_job_is_submitted_delivered_and_done():
@@ -31,6 +33,19 @@ def test_a_broker_with_four_commands_is_enough(tmp_path):
                            broker=Dsjq(broker)))
     assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
     assert came_to_rest(ops)
+
+
+def test_a_broker_that_is_given_no_folder_is_not_held_to_what_was_in_it(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text(FOUR_COMMANDS)
+    path = scenario(tmp_path, "[{kill: broker, when: {acked: 3}, restart_after: 0s}]")
+    for data, durable in (("", False), ("--data {data}", True)):
+        command = Command(f"{sys.executable} {broker} --port {{port}} {data}")
+        result = judged(runs.play(path, broker=command, variation=Variation(("broker.store=journal",))))
+        assert result.model.header.durable is durable
+        assert (FOLDERLESS in result.unproven) is not durable
+        verdicts = {ruling.verdict.invariant: ruling.verdict.status for ruling in result.rulings}
+        assert verdicts["no_lost_job"] == "violated"
 
 
 def test_every_dead_job_is_listed_however_many_there_are(tmp_path):

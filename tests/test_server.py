@@ -62,7 +62,7 @@ def serving(ack_timeout_s: float = 30.0, max_attempts: int = 5) -> Iterator[Serv
         yield server
     finally:
         server.stop()
-        assert not server.connections and not server.broker.sessions
+        assert not server.links and not server.broker.sessions
     until(lambda: set(threading.enumerate()) <= threads)
 
 

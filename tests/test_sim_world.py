@@ -10,7 +10,7 @@ import yaml
 from playing import scenario as story
 
 from dsjq_lab import cli, runs, scenario
-from dsjq_lab.brokers import Dsjq, Place
+from dsjq_lab.brokers import Dsjq
 from dsjq_lab.results import judged
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.experiment import Experiment
@@ -99,7 +99,7 @@ def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
     search = Search(Experiment(played, Dsjq(model)))
     found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
     assert found is not None
-    assert len(found.schedule) <= 8 < found.deviations
+    assert len(found.schedule) <= 12 < found.deviations
     teller = Teller(found.schedule, found.experiment.loader)
     told = "\n".join(stored.story(teller, found.experiment.play(teller)))
     assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
@@ -225,17 +225,10 @@ Server((options.host, int(options.port)), Handler).serve_forever(poll_interval=6
 '''
 
 
-class Durable(Dsjq):
-    """dsjq with a journal in its data folder."""
-
-    def command(self, place: Place) -> list[str]:
-        return [*super().command(place), "--data", str(place.data)]
-
-
 def test_the_journal_plays_unmodified_on_the_simulated_disk():
-    played = scenario.load(ROOT / "scenarios" / "broker_restart.yaml")
+    played = scenario.load(ROOT / "scenarios" / "broker_restart.yaml", ["broker.store=journal"])
     for strategy in (Default(0), mix(1)):
-        run = Experiment(played, Durable()).play(strategy)
+        run = Experiment(played).play(strategy)
         verdicts = {ruling.verdict.invariant: ruling.verdict.status for ruling in run.result.rulings}
         assert verdicts["no_lost_job"] == verdicts["everything_finishes"] == "holds"
     assert run.world.disk.exists("/lab/data/journal")
@@ -252,8 +245,8 @@ cli.main(["serve", *sys.argv[1:]])
 
 def power_cuts(tmp_path: Path, file: Path | None = None) -> Search:
     faults = "[{when: {acked: 3}, kill: broker, restart_after: 100ms}]"
-    played = scenario.load(story(tmp_path, faults, jobs=12, rate="200/s"))
-    return Search(Experiment(played, Durable(file), power_loss=True))
+    path = story(tmp_path, faults, jobs=12, rate="200/s")
+    return Search(Experiment(scenario.load(path, ["broker.store=journal"]), Dsjq(file), power_loss=True))
 
 
 def test_what_was_confirmed_survives_a_power_cut(tmp_path):

@@ -459,7 +459,7 @@ def test_a_failed_sync_ends_the_broker_and_answers_nobody(store: str, tmp_path: 
         "    def __init__(self, *words):\n"
         "        super().__init__(*words)\n"
         f"        {BREAK[store]}\n"
-        "dsjq.server.Server = Server\n"
+        "dsjq.cli.Server = Server\n"
         "dsjq.cli.main(['serve', '--port', '0', *sys.argv[1:]])\n")
     command = [sys.executable, "-c", program, "--data", str(tmp_path), "--store", store]
     with start(command) as process:

@@ -86,21 +86,25 @@ EXPECT = """\
   - {with: {broker: [core]}, may_violate: [fifo], because: core}
   - {with: {broker: [p04, other]}, violated: [no_leak], because: p04}
   - {with: {broker: [p05]}, because: nothing}
+  - {with: {broker: [core], durable: true}, because: durable core}
+  - {with: {durable: true}, because: durable}
 """
 
 
 @pytest.mark.parametrize(
-    ("broker", "options", "because"),
+    ("broker", "options", "durable", "because"),
     [
-        ("dsjq", {}, "all"),
-        ("zoo/p04.py", {}, "p04"),
-        ("other", {}, "p04"),
-        ("/elsewhere/p05.py", {}, "nothing"),
-        ("python3 mine.py --port {port}", {"core": True}, "core"),
+        ("dsjq", {}, False, "all"),
+        ("dsjq", {}, True, "durable"),
+        ("zoo/p04.py", {}, True, "p04"),
+        ("other", {}, False, "p04"),
+        ("/elsewhere/p05.py", {}, False, "nothing"),
+        ("python3 mine.py --port {port}", {"core": True}, False, "core"),
+        ("python3 mine.py --port {port} {data}", {"core": True}, True, "durable core"),
     ],
 )
-def test_the_most_specific_circumstances_win(broker, options, because, story):
+def test_the_most_specific_circumstances_win(broker, options, durable, because, story):
     story.write_text(SCENARIO[: SCENARIO.index("expect:")] + f"expect:\n{EXPECT}")
-    header = Told().header._replace(broker=broker, options=options)
+    header = Told().header._replace(broker=broker, options=options, durable=durable)
     (deviation,) = deviations(scenario.load(story).expect, header)
     assert deviation.because == because

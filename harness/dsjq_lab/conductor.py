@@ -217,7 +217,7 @@ class Conductor:
             return f"the broker's counts are not at rest: {self.tally.left_to_do()}"
         lease_ns = to_ns(self.scenario.broker.ack_timeout_s) + self.world.lateness_ns
         if not self.tally.audited and self.tally.unsettled:
-            lease_ns += to_ns(2 * self.scenario.tolerance_s)
+            lease_ns += to_ns(2 * self.scenario.tolerance_s + max(self.scenario.load.delays_s))
         for worker in self.workers():
             if worker.empty_ns <= lease_ns:
                 return f"{worker.name} has not seen an empty queue for longer than a lease"

@@ -53,7 +53,14 @@ class LiveWorld:
         data.mkdir()
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", self.port_lease.port, data.resolve(), options.ack_timeout_s, options.max_attempts
+            host="127.0.0.1",
+            port=self.port_lease.port,
+            data=data.resolve(),
+            ack_timeout_s=options.ack_timeout_s,
+            max_attempts=options.max_attempts,
+            store=options.store,
+            backoff_s=options.backoff_s,
+            backoff_cap_s=options.backoff_cap_s,
         )
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")

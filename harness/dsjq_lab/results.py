@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dsjq_lab.scenario import Expectation, Scenario
 
 FORMAT = 1
+FOLDERLESS = "the broker was given no folder for its jobs: write {data} into its command"
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 4}
 
 
@@ -86,19 +87,37 @@ def judged(run: Path) -> Result:
     model = Model(read_history(run / "history.jsonl"))
     played = Variation.of(model.header).load(run / "scenario.yaml")
     rulings = rule(judge(model), deviations(played.expect, model.header))
-    result = Result(played, model, rulings, unproven(model))
+    result = Result(played, model, rulings, doubts(played, model))
     (run / "results.json").write_text(json.dumps(result.as_json(), indent=2) + "\n")
     return result
 
 
+def doubts(played: "Scenario", model: Model) -> list[str]:
+    """Why the run proves nothing: also that the broker was not what the scenario is about."""
+    if played.broker.store != "memory" and not model.header.durable:
+        return [FOLDERLESS, *unproven(model)]
+    return unproven(model)
+
+
 def deviations(expect: "Sequence[Expectation]", header: Header) -> "list[Expectation]":
-    """Those that speak of this broker: by its name, else of its kind, else of all."""
-    kind = {"core"} if header.options.get("core") else set()
-    called = [{header.broker, Path(header.broker).stem}, kind]
-    for names in called:
-        if fitting := [d for d in expect if d.given and names.intersection(d.given.broker)]:
-            return fitting
-    return [deviation for deviation in expect if not deviation.given]
+    """Those that speak most closely of this broker: by its name, else of its kind, else of all; and among
+    these of what it keeps its jobs in.
+    """
+    closeness = [_closeness(deviation, header) for deviation in expect]
+    closest = max(filter(None, closeness), default=None)
+    return [expect[i] for i, close in enumerate(closeness) if close and close == closest]
+
+
+def _closeness(deviation: "Expectation", header: Header) -> tuple[int, bool] | None:
+    """The larger, the closer; None: it speaks of others."""
+    if not (given := deviation.given):
+        return 0, False
+    called = [[], ["core"] * header.options.get("core", False), [header.broker, Path(header.broker).stem]]
+    by = [] if given.broker is None else given.broker
+    how = next((how for how in (2, 1) if set(called[how]).intersection(by)), 0)
+    if (by and not how) or given.durable not in (None, header.durable):
+        return None
+    return how, given.durable is not None
 
 
 def rule(verdicts: Sequence[Verdict], expect: "Sequence[Expectation]") -> list[Ruling]:

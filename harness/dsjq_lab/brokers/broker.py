@@ -13,6 +13,9 @@ class Place(NamedTuple):
     data: Path  # a folder of its own, which survives its restarts
     ack_timeout_s: float
     max_attempts: int
+    store: str  # "memory": what it is asked to keep ends with it
+    backoff_s: float | None = None
+    backoff_cap_s: float = 0.0
 
 
 class Broker(ABC):
@@ -22,6 +25,10 @@ class Broker(ABC):
 
     @abstractmethod
     def command(self, place: Place) -> list[str]: ...
+
+    def is_durable(self, store: str) -> bool:
+        """Whether it is given a folder for its jobs, so that it may be held to keep them."""
+        return store != "memory"
 
     def environment(self, place: Place) -> dict[str, str]:
         """Added to the environment of the lab."""

@@ -33,7 +33,11 @@ class Command(Broker):
             raise UsageError("the lab must tell the broker its port: write {port} into its command")
         if shutil.which(self.words[0]) is None:
             raise UsageError(f"no such program, or it may not be executed: {self.words[0]}")
+        self.keeps_data = "data" in used
         self.limits_attempts = "max_attempts" in used
+
+    def is_durable(self, store: str) -> bool:
+        return self.keeps_data and super().is_durable(store)
 
     def command(self, place: Place) -> list[str]:
         meant = {**place._asdict(), "ack_timeout": f"{place.ack_timeout_s:g}"}

@@ -70,7 +70,8 @@ def heading(result: Result) -> Iterator[str]:
     header, scenario = result.model.header, result.scenario
     yield f"{header.scenario}: {scenario.title}"
     workers, producers = some(scenario.workers.count, "worker"), some(scenario.load.producers, "producer")
-    who = f"broker {header.broker} · {workers} · {producers}"
+    store = f" · {scenario.broker.store}" if header.durable and not header.options.get("core") else ""
+    who = f"broker {header.broker}{store} · {workers} · {producers}"
     yield " · ".join([who, f"seed {header.seed}", *Variation.of(header).words()])
 
 
@@ -105,6 +106,7 @@ def totals(model: Model) -> Iterator[str]:
     optional["not settled"] = counts["attempted"] - sum(fates.values()) - counts["perhaps_done"]
     yield f"  Jobs       {counts['attempted']} submitted = {sum_of(fates, optional)}"
     optional = {"after a crash": counts["after_crash"], "after FAIL": counts["after_fail"]}
+    optional |= {"after RELEASE": counts["after_release"]}
     optional |= {"after a lease ran out": counts["after_lapse"], "after its ACK": counts["after_ack"]}
     optional |= {"while another held it": counts["while_held"], "unexpected": counts["unexpected"]}
     yield f"  Deliveries {counts['delivered']} = {sum_of({'first': counts['first']}, optional)}"

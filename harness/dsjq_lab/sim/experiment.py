@@ -14,14 +14,13 @@ from dsjq_lab.checkers import judge
 from dsjq_lab.conductor import conduct
 from dsjq_lab.history import FORMAT, Header, History
 from dsjq_lab.model import Model
-from dsjq_lab.results import Result, deviations, rule
+from dsjq_lab.results import Result, deviations, doubts, rule
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.kernel import START_NS, Deviation, Endless, Kernel, Stuck
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay, Strategy
 from dsjq_lab.sim.strategies import Seeded
 from dsjq_lab.sim.world import SimWorld
-from dsjq_lab.vacuity import unproven
 from dsjq_lab.verdict import VIOLATED
 
 NEED_HEALTH = {"effect_once"}  # what a machine that stands still for longer than a lease breaks by itself
@@ -101,6 +100,8 @@ class Experiment:
             ack_timeout_ns=round(scenario.broker.ack_timeout_s * 1e9),
             max_attempts=scenario.broker.max_attempts if self.broker.limits_attempts else None,
             finish_within_ns=round(scenario.finish_within_s * 1e9),
+            backoff_ns=round(scenario.broker.backoff_s_max * 1e9),
+            durable=self.broker.is_durable(scenario.broker.store),
             options={"core": True} if self.broker.core else {},
         )
 
@@ -108,7 +109,7 @@ class Experiment:
         ops = sorted(world.ops, key=lambda op: op.time_ns)
         model = Model(History(self.header(), ops, False))
         rulings = rule(judge(model), deviations(self.scenario.expect, model.header))
-        return Result(self.scenario, model, rulings, unproven(model))
+        return Result(self.scenario, model, rulings, doubts(self.scenario, model))
 
 
 def failures(result: Result) -> Iterable[str]:

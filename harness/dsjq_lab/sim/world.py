@@ -54,7 +54,10 @@ class SimWorld:
         self.disk = Disk()
         self.disk.make_folders(str(DATA))
         options = scenario.broker
-        self.place = Place("127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts)
+        self.place = Place(
+            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
+            options.backoff_s, options.backoff_cap_s,
+        )  # fmt: skip
         self.ops: list[Op] = []
         self.events: deque[Event] = deque()
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
