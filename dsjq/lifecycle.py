@@ -229,7 +229,7 @@ def apply(queue: Queue, record: m.Record) -> None:
             heapq.heappop(queue.timers)
 
 
-def _enter(queue: Queue, record: m.Submitted) -> Job:
+def _enter(queue: Queue, record: Any) -> Job:
     job = queue.jobs[record.job] = Job(record)
     queue.submitted = record.job
     if record.key:
