@@ -1,6 +1,7 @@
 """The explored world as a whole, with scenarios, clients and judge of the live one; failures found."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from playing import scenario as story
 from dsjq_lab import cli, runs, scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.results import judged
-from dsjq_lab.sim import stored
+from dsjq_lab.sim import stacks, stored
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
@@ -64,15 +65,33 @@ def test_seeds_take_different_courses():
     assert len({churn.play(mix(seed)).digest for seed in range(8)}) > 5
 
 
-def test_a_seed_has_one_digest_in_every_interpreter(tmp_path):
-    """Neither the order of strings in sets nor that of addresses gets into a run."""
+@pytest.mark.parametrize("kind", [stacks.Threaded, stacks.Green])
+def test_threads_and_greenlets_run_the_same_to_the_byte(kind, monkeypatch):
+    churn = experiment("worker_churn", jobs=5)
+    usual = [churn.play(mix(seed)).digest for seed in range(4)]
+    monkeypatch.setattr(stacks, "chosen", lambda: kind)
+    assert [churn.play(mix(seed)).digest for seed in range(4)] == usual
+
+
+def other_pythons() -> list[str]:
+    """Those of this machine that have what the lab needs; DSJQ_PYTHONS may name more, apart by colons."""
+    found = [shutil.which(f"python3.{minor}") for minor in range(11, 15)]
+    named = os.environ.get("DSJQ_PYTHONS", "").split(":")
+    needs = [sys.executable, "-c", "import pydantic, yaml, psutil, rich, pytest"]
+    return [path for path in (*found, *named)
+            if path and not subprocess.run([path, *needs[1:]], capture_output=True, check=False).returncode]
+
+
+def test_a_seed_has_one_digest_in_every_interpreter_and_version():
+    """Neither the order of strings in sets nor that of addresses gets into a run, nor the Python version."""
     code = ("import sys; sys.path[:0] = sys.argv[1:]; from test_sim_world import experiment, mix;"
             "print(experiment('hung_worker', jobs=4).play(mix(1)).digest)")
     folders = [str(ROOT / "tests"), str(ROOT), str(ROOT / "harness")]
-    told = {subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True,
-                           env={**os.environ, "PYTHONHASHSEED": "0", "PADDING": "x" * size}).stdout
-            for size in (1, 5000)}
-    assert len(told) == 1
+    told = {(python, size): subprocess.run(
+                [python, "-c", code, *folders], capture_output=True, text=True, check=True,
+                env={**os.environ, "PYTHONHASHSEED": "0", "PADDING": "x" * size}).stdout
+            for python, size in [(sys.executable, 5000), *((path, 1) for path in (sys.executable, *other_pythons()))]}
+    assert len(set(told.values())) == 1, told
 
 
 @pytest.fixture(scope="module")

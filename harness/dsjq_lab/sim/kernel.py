@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from dsjq_lab.sim.stacks import Stack
+from dsjq_lab.sim import stacks
 
 if TYPE_CHECKING:
     from dsjq_lab.sim.net import Network
@@ -72,7 +72,7 @@ class Task:
 
     def __init__(self, process: "Process | None", name: str, body: Callable[[], object]) -> None:
         self.process, self.name, self.body = process, name, body
-        self.stack: Stack
+        self.stack: stacks.Stack
         self.count = 0  # points passed
         self.waiting: Any = None  # for what, if it is blocked
         self.wait_lists: tuple[list[Task], ...] = ()
@@ -134,6 +134,7 @@ class Kernel:
 
     def __init__(self, strategy: "Strategy") -> None:
         self.strategy = strategy
+        self.new_stack = stacks.chosen()
         self.now_ns = START_NS
         self.stalled_ns = 0  # the time for which tasks stood still, in all
         self.ready: list[Task] = []  # among them the one that runs
@@ -159,7 +160,7 @@ class Kernel:
         global _running
         self.root = self.current = Task(None, "lab", lambda: None)
         self.killer = self.root
-        self.root.stack = Stack()
+        self.root.stack = self.new_stack()
         self.ready.append(self.root)
         _running = self
         COUNTDOWN.call(self._at_zero)
@@ -220,6 +221,7 @@ class Kernel:
         """Raises in a task that was killed, at each of its points. One that goes on is set aside."""
         task.dying += 1
         if task.dying > DYING_POINTS_MAX:
+            stacks.lose(task.stack)
             while True:
                 task.stack.switch(self._heir(task).stack)
         self._arm()
@@ -373,14 +375,14 @@ class Kernel:
         number = self.names[name] = self.names.get(name, 0) + 1
         task = Task(process, name if number == 1 else f"{name}~{number}", body)
         task.thread, task.daemon = thread, daemon
-        task.stack = Stack(lambda: self._live(task))
+        task.stack = self.new_stack(lambda: self._live(task))
         process.tasks.append(task)
         if self.watcher:
             self.watcher.forked(self.current, task)
         self._admit(task)
         return task
 
-    def _live(self, task: Task) -> Stack:
+    def _live(self, task: Task) -> stacks.Stack:
         """A task from its first point to its last. Returns the stack that runs after it."""
         assert task.process is not None
         try:
