@@ -97,3 +97,23 @@ def test_nobody_waits_for_it():
         f"print(sorted({heavy} & (set(sys.modules) - before)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_scenario_is_explored_and_the_failure_is_its_story(run_pytest):
+    red = GREEN.replace("jobs: 1", "jobs: 8")
+    code, said = run_pytest("--dsjq-explore", "8", "--dsjq-broker", "zoo/p03", red__yaml=red)
+    assert code == 1
+    assert "=> deadlock:" in said and "dsjq-lab replay " in said
+    assert "Traceback" not in said
+
+
+def test_a_scenario_that_is_explored_in_vain_passes(run_pytest):
+    code, said = run_pytest("-v", "--dsjq-explore", "2", green__yaml=GREEN)
+    assert code == 0
+    assert "green.yaml::green[explored]" in said
+
+
+def test_a_command_cannot_be_explored_and_the_file_says_so(run_pytest):
+    code, said = run_pytest("--dsjq-explore", "2", "--dsjq-broker-cmd", "true {port}", green__yaml=GREEN)
+    assert code != 0
+    assert "cannot be explored" in said

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from playing import scenario as story
 from dsjq_lab import cli, runs, scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.results import judged
+from dsjq_lab.sim import explore as exploring
 from dsjq_lab.sim import stacks, stored
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.search import Search
@@ -73,13 +75,13 @@ def test_threads_and_greenlets_run_the_same_to_the_byte(kind, monkeypatch):
     assert [churn.play(mix(seed)).digest for seed in range(4)] == usual
 
 
-def other_pythons() -> list[str]:
-    """Those of this machine that have what the lab needs; DSJQ_PYTHONS may name more, apart by colons."""
+def all_pythons() -> list[str]:
+    """Of this machine, if they have what the lab needs; DSJQ_PYTHONS may name more, apart by colons."""
     found = [shutil.which(f"python3.{minor}") for minor in range(11, 15)]
     named = os.environ.get("DSJQ_PYTHONS", "").split(":")
     needs = [sys.executable, "-c", "import pydantic, yaml, psutil, rich, pytest"]
-    return [path for path in (*found, *named)
-            if path and not subprocess.run([path, *needs[1:]], capture_output=True, check=False).returncode]
+    return [sys.executable, *(path for path in (*found, *named)
+            if path and not subprocess.run([path, *needs[1:]], capture_output=True, check=False).returncode)]
 
 
 def test_a_seed_has_one_digest_in_every_interpreter_and_version():
@@ -90,7 +92,7 @@ def test_a_seed_has_one_digest_in_every_interpreter_and_version():
     told = {(python, size): subprocess.run(
                 [python, "-c", code, *folders], capture_output=True, text=True, check=True,
                 env={**os.environ, "PYTHONHASHSEED": "0", "PADDING": "x" * size}).stdout
-            for python, size in [(sys.executable, 5000), *((path, 1) for path in (sys.executable, *other_pythons()))]}
+            for python, size in [(sys.executable, 1), *((path, 5000) for path in all_pythons())]}
     assert len(set(told.values())) == 1, told
 
 
@@ -155,6 +157,51 @@ def test_explore_finds_shrinks_tells_and_stores_and_replay_repeats():
     assert retold["same"] and retold["failures"] == failure["names"] and retold["findings"]
     step = lab("replay", str(folder), "--step")
     assert "holds lock@" in step.stdout
+
+
+def test_a_reader_of_replay_may_leave(tmp_path):
+    found = lab("explore", "worker_churn", "--broker", "zoo/p03", "--runs", "2", "--jobs", "1", "--json",
+                "--set", "load.jobs=6", "--out", str(tmp_path))
+    (failure,) = json.loads(found.stdout)["failures"]
+    folder = Path(failure["folder"])
+    assert folder.is_relative_to(tmp_path)
+    assert json.loads(found.stdout)["warnings"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "harness")])
+    replay = subprocess.Popen([sys.executable, "-m", "dsjq_lab", "replay", str(folder), "--step"],
+                              env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)
+    with replay:
+        replay.stdout.close()  # before it has said anything
+        assert replay.stderr.read() == ""
+
+
+def test_a_child_that_is_silent_is_killed_and_that_is_a_verdict(tmp_path, monkeypatch):
+    """In a call into C that does not end in our time, no point is passed, and nothing can interrupt it."""
+    monkeypatch.setattr(exploring, "SILENCE_S_MAX", 8.0)
+    broker = tmp_path / "broker.py"
+    broker.write_text("import itertools\nall(itertools.repeat(True))\n")
+    words = ["first_job", "--broker", str(broker), "--runs", "1", "--jobs", "1"]
+    exploration = exploring.Exploration(exploring.as_asked(*words, quiet=True))
+    exploration.run()
+    assert exploration.outcome() == ("fail", 1)
+    assert exploration.failures[0]["names"] == ["endless"]
+    assert [child.process.poll() for child in exploration.children] == [-signal.SIGKILL]
+
+
+def test_what_is_not_wanted_does_not_count():
+    deadlocks = experiment("worker_churn", "p03")
+    assert Search(deadlocks, wanted=["deadlock"]).next_run()[1].failures == ("deadlock",)
+    assert Search(deadlocks, wanted=["acked_once"]).next_run()[1].failures == ()
+
+
+def test_a_live_failure_is_found_again_and_shrunk():
+    told = lab("run", "worker_churn", "--broker", "zoo/p03", "--set", "load.jobs=12", "--plain", "--shrink")
+    assert told.returncode == 1, told.stderr
+    assert "The same, in the explored world:" in told.stdout
+    again = told.stdout.partition("The same, in")[2].partition("dsjq-lab replay ")[2].split()[0]
+    folder = Path(again)
+    assert folder.parent.name == "worker_churn"
+    assert stored.load(folder).experiment.scenario.load.jobs < 12
 
 
 def test_explore_says_that_it_found_nothing_and_no_more():

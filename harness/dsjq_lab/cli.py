@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
     run.add_argument("--without-faults", action="store_true", help="as a control: nothing may be violated")
     run.add_argument("--time-scale", type=scale, default=1.0, metavar="X", help="all times X times as long")
+    run.add_argument("--shrink", action="store_true", help="explore a failure until its story is short")
     run.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
     run.add_argument("--verbose", action="store_true", help="every strike and every verdict")
 
@@ -156,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
     from dsjq_lab import brokers, progress, runs, scenario
     from dsjq_lab.variation import Variation
 
+    if args.shrink and (args.repeat > 1 or args.json):
+        raise UsageError("--shrink tells one run in words: it goes neither with --repeat nor with --json")
     path, header = what_to_play(args.what)
     variation = Variation(tuple(args.set), args.without_faults, args.time_scale)
     if header is not None:
@@ -172,7 +175,32 @@ def run(args: argparse.Namespace) -> int:
             folder = runs.play(path, seed=seed, broker=broker, variation=variation, on_progress=on_progress)
     except scenario.ScenarioErrors as errors:
         return complain(f"nothing was run\n{errors}", USAGE)
-    return report(folder, args)
+    exit_code = report(folder, args)
+    if args.shrink:
+        shrink(folder)
+    return exit_code
+
+
+def shrink(folder: Path) -> None:
+    """Looks in the explored world for the failure of a live run, if it is one, and tells the shortest."""
+    from dsjq_lab import brokers
+    from dsjq_lab.variation import Variation
+    from dsjq_lab.verdict import VIOLATED
+
+    result = judged(folder)
+    violated = [ruling.verdict.invariant for ruling in result.with_standing(VIOLATED)]
+    if not violated:
+        say("Nothing to shrink: nothing was violated that should hold.")
+        return
+    header = result.model.header
+    match brokers.of_run(header):
+        case brokers.Dsjq(file=file):
+            broker = str(file) if file else None
+            variation = Variation.of(header)
+            told = exploring.shrunk(folder / "scenario.yaml", broker, violated, variation)
+            say("\n".join(["", *told]))
+        case _:
+            say("A broker that is started by a command cannot be explored, so it cannot be shrunk.")
 
 
 def what_to_play(text: str) -> tuple[Path, Header | None]:

@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from dsjq_lab.results import Result
+    from dsjq_lab.sim.explore import Exploration
 
 # Its value is the version of the format. (Other tools have files with this key too, and a mapping under it.)
 SCENARIO_KEY = re.compile(r"^scenario:[ \t]*[^\s#]", re.MULTILINE)
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dsjq-broker-cmd", metavar="COMMAND", help="any program that speaks the four commands")
     group.addoption("--dsjq-seeds", metavar="N", type=int, default=1, help="play each with N seeds")
     group.addoption("--dsjq-without-faults", action="store_true", help="as controls")
+    group.addoption("--dsjq-explore", metavar="N", type=int, help="explore each in N runs instead")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
@@ -43,7 +45,7 @@ def is_scenario(path: Path) -> bool:
 
 
 class ScenarioFile(pytest.File):
-    def collect(self) -> Iterator["ScenarioTest"]:
+    def collect(self) -> Iterator["ScenarioTest | ExploredTest"]:
         from dsjq_lab import brokers, scenario
         from dsjq_lab.errors import UsageError
 
@@ -53,6 +55,11 @@ class ScenarioFile(pytest.File):
             brokers.under_study(option("dsjq_broker"), option("dsjq_broker_cmd"))
         except (scenario.ScenarioErrors, UsageError) as mistakes:
             raise self.CollectError(str(mistakes)) from None
+        if option("dsjq_explore"):
+            if option("dsjq_broker_cmd"):
+                raise self.CollectError("a broker that is started by a command cannot be explored")
+            yield ExploredTest.from_parent(self, name=f"{self.path.stem}[explored]")
+            return
         for seed in range(first_seed, first_seed + option("dsjq_seeds")):
             yield ScenarioTest.from_parent(self, name=f"{self.path.stem}[seed{seed}]", seed=seed)
 
@@ -93,6 +100,43 @@ class ScenarioTest(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name
+
+
+class ExploredTest(pytest.Item):
+    """The scenario in the explored world: the failure is the shortest story that was found."""
+
+    def runtest(self) -> None:
+        from dsjq_lab.sim import explore
+
+        option = self.config.getoption
+        broker = option("dsjq_broker")
+        words = [str(self.path), "--runs", str(option("dsjq_explore")), "--jobs", "1"]
+        words += ["--broker", broker] if broker else []
+        words += ["--without-faults"] if option("dsjq_without_faults") else []
+        exploration = explore.Exploration(explore.as_asked(*words, quiet=True))
+        exploration.run()
+        if exploration.broken or exploration.outcome()[0] != "pass":
+            raise NotPassed(exploration)
+
+    def repr_failure(self, failure: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        from dsjq_lab.report.plain import visible
+        from dsjq_lab.sim.explore import render
+
+        match failure.value:
+            case NotPassed(exploration=exploration) if exploration.broken:
+                return f"no verdict: {exploration.broken}"
+            case NotPassed(exploration=exploration):
+                return "\n".join(map(visible, render(exploration, exploration.outcome()[0])))
+        return super().repr_failure(failure, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+
+class NotPassed(Exception):
+    def __init__(self, exploration: "Exploration") -> None:
+        super().__init__(exploration.outcome()[0])
+        self.exploration = exploration
 
 
 class NotAsExpected(Exception):

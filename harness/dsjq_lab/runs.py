@@ -37,15 +37,13 @@ def play(
     played = variation.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
-    again = scenario_path.name == "scenario.yaml"  # a stored run, played once more
-    name = scenario_path.resolve().parent.parent.name if again else played.name
-    folder = new_folder(name)
+    folder = new_folder(played.name)
     text = scenario_path.read_bytes()
     (folder / "scenario.yaml").write_bytes(text)
     header = Header(
         format=FORMAT,
         lab=__version__,
-        scenario=name,
+        scenario=played.name,
         scenario_hash=hashlib.sha256(text).hexdigest()[:16],
         seed=played.seed,
         broker=broker.name,

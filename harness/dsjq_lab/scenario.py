@@ -106,7 +106,8 @@ def load(path: Path, changes: Sequence[str] = ()) -> Scenario:
         mistakes += [explained(error, document) for error in invalid.errors()]
     if mistakes:
         raise ScenarioErrors(path, raw, mistakes, changes)
-    scenario._name = path.stem
+    stored = path.name == "scenario.yaml"  # in the folder of a run, which lies in that of its scenario
+    scenario._name = path.resolve().parent.parent.name if stored else path.stem
     return scenario
 
 

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dsjq_lab import scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
@@ -24,6 +23,7 @@ from dsjq_lab.sim.kernel import SimError
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.variation import Variation
 
 PROGRESS_INTERVAL_S = 0.5
 
@@ -37,11 +37,16 @@ def main(task: dict[str, Any]) -> None:
     gc.disable()  # lest a finalizer runs at a moment that no schedule knows; Experiment collects between runs
     path = Path(task["scenario"])
     broker = Dsjq(Path(task["broker"]) if task["broker"] else None)
-    experiment = Experiment(scenario.load(path), broker)
-    search = Search(experiment, task["strategy"], task["seed"], task["number"], task["of"])
+    variation = Variation(tuple(task["set"]), task["without_faults"], task["time_scale"])
+    experiment = Experiment(variation.load(path), broker, variation=variation)
+    search = Search(
+        experiment, task["strategy"], task["seed"], task["number"], task["of"], wanted=task["wanted"]
+    )
     if task["bound"] is not None:
         search.play_in_turn(exhaust(experiment.play, "broker", task["bound"]))
     try:
+        if task["number"] == 0:
+            say(kind="warnings", texts=experiment.warnings())
         explore(search, task, path)
     except NotDeterministic as problem:
         say(kind="refused", why=f"the program does not repeat its own runs: {problem}")
@@ -74,7 +79,9 @@ def explore(search: Search, task: dict[str, Any], path: Path) -> None:
 
 def tell(search: Search) -> None:
     counts = {"runs": search.runs, "failing": search.failing, "unknown": search.unknown}
-    say(kind="progress", distinct=len(search.courses), **counts)
+    places = search.experiment.loader.points
+    interrupted = len(places & search.interrupted_at)
+    say(kind="progress", distinct=len(search.courses), places=len(places), interrupted=interrupted, **counts)
 
 
 def told(failure: Failure, path: Path) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from dsjq_lab.history import FORMAT, Header, History
 from dsjq_lab.model import Model
 from dsjq_lab.results import Result, deviations, doubts, rule
 from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.detectors import Detectors
 from dsjq_lab.sim.kernel import START_NS, Deviation, Endless, Kernel, Stuck
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay, Strategy
-from dsjq_lab.sim.strategies import Seeded
+from dsjq_lab.sim.strategies import Default, Seeded
 from dsjq_lab.sim.world import SimWorld
+from dsjq_lab.variation import AS_WRITTEN, Variation
 from dsjq_lab.verdict import VIOLATED
 
 NEED_HEALTH = {"effect_once"}  # what a machine that stands still for longer than a lease breaks by itself
@@ -56,15 +58,28 @@ class Experiment:
         scenario: Scenario,
         broker: Broker | None = None,
         loader: Loader | None = None,
+        variation: Variation = AS_WRITTEN,
     ) -> None:
+        """`variation` is what the scenario departs from its file in: for the header."""
+        self.variation = variation
         self.scenario, self.broker = scenario, broker or Dsjq()
-        file = getattr(self.broker, "file", None)
-        home = Path(dsjq.__file__).parent.parent
-        self.loader = loader or Loader([home, *([file.resolve().parent] if file else [])])
+        self.loader = loader or self.new_loader()
         self.runs = 0
 
+    def new_loader(self, *, accesses: bool = False) -> Loader:
+        file = getattr(self.broker, "file", None)
+        home = Path(dsjq.__file__).parent.parent
+        return Loader([home, *([file.resolve().parent] if file else [])], accesses=accesses)
+
+    def warnings(self) -> list[str]:
+        """What the detectors see in one dull run: races and inverted lock orders that did no harm in it."""
+        watched = Experiment(self.scenario, self.broker, self.new_loader(accesses=True))
+        detectors = Detectors()
+        watched.play(Default(0), detectors)
+        return [*detectors.races, *detectors.inversions]
+
     def varied(self, scenario: Scenario) -> "Experiment":
-        return Experiment(scenario, self.broker, self.loader)
+        return Experiment(scenario, self.broker, self.loader, self.variation)
 
     def play(self, strategy: Strategy, watcher: Any = None) -> Run:
         self.runs += 1
@@ -100,7 +115,7 @@ class Experiment:
             finish_within_ns=round(scenario.finish_within_s * 1e9),
             backoff_ns=round(scenario.broker.backoff_s_max * 1e9),
             durable=self.broker.is_durable(scenario.broker.store),
-            options={"core": True} if self.broker.core else {},
+            options=self.variation.options() | ({"core": True} if self.broker.core else {}),
         )
 
     def judge(self, world: SimWorld) -> Result:

@@ -11,6 +11,7 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from dsjq_lab import library
 from dsjq_lab.errors import LabError
 from dsjq_lab.report.plain import visible
 from dsjq_lab.sim.strategies import STRATEGIES
+from dsjq_lab.variation import Variation
 
 SILENCE_S_MAX = 120.0
 UNLIMITED = 10**9
 DEFAULT_SECONDS = 30.0
+WARNINGS_SHOWN = 3
 PASS, FAIL, UNKNOWN = 0, 1, 4
 LIMITS = (
     "Explored is one interpreter, with sequentially consistent memory, calls into C in one step, a network",
@@ -42,6 +45,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exhaustive", action="store_true", help="every schedule within the bound, once")
     parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
+    parser.add_argument("--without-faults", action="store_true", help="nothing is done to anybody")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where failures are stored (default: runs)")
+    parser.set_defaults(time_scale=1.0, wanted=(), quiet=False)
+
+
+def as_asked(*words: str, **more: Any) -> argparse.Namespace:
+    """What the command line would make of these words, for those who explore from Python.
+
+    `wanted` names failures, and no others count; `quiet` explorers show no progress.
+    """
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    return argparse.Namespace(**{**vars(parser.parse_args(words)), "json": False, **more})
 
 
 def seconds(text: str) -> float:
@@ -53,10 +70,12 @@ def seconds(text: str) -> float:
 class Child:
     """One searcher, and the last that was heard of it."""
 
-    def __init__(self, task: dict[str, Any]) -> None:
+    def __init__(self, task: dict[str, Any], out: Path | None) -> None:
+        place = {} if out is None else {"DSJQ_RUNS": str(out.resolve())}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dsjq_lab.sim.child", json.dumps(task)],
-            env={**os.environ, "PYTHONHASHSEED": "0"}, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            env={**os.environ, **place, "PYTHONHASHSEED": "0"},
+            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.output = self.process.stdout
@@ -90,21 +109,24 @@ class Exploration:
                 "seed": args.seed, "number": number, "of": of, "keep_going": args.keep_going,
                 "runs": UNLIMITED if args.runs is None else args.runs // of + (number < args.runs % of),
                 "seconds": args.seconds or (UNLIMITED if unlimited else DEFAULT_SECONDS),
-                "bound": args.bound if args.exhaustive else None,
+                "bound": args.bound if args.exhaustive else None, "wanted": list(args.wanted),
+                "set": args.set, "without_faults": args.without_faults, "time_scale": args.time_scale,
             }
             for number in range(of)
         ]  # fmt: skip
         self.children: list[Child] = []
         self.failures: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
         self.refused = self.broken = ""
         self.complete = False  # every schedule within the bound was played
         self.started_s = self.shown_s = time.monotonic()
+        self.spent_s = 0.0
 
     def run(self) -> None:
         with selectors.DefaultSelector() as selector:
             try:
                 for task in self.tasks:
-                    child = Child(task)
+                    child = Child(task, self.args.out)
                     self.children.append(child)
                     selector.register(child.output, selectors.EVENT_READ, child)
                 while selector.get_map() and not self.is_over():
@@ -114,6 +136,7 @@ class Exploration:
             finally:
                 for child in self.children:
                     child.end()
+        self.spent_s = time.monotonic() - self.started_s
 
     def is_over(self) -> bool:
         found = bool(self.failures) and not self.args.keep_going
@@ -129,6 +152,8 @@ class Exploration:
             match message.pop("kind"):
                 case "progress":
                     child.progress = message
+                case "warnings":
+                    self.warnings = message["texts"]
                 case "found":
                     self.note(f"run {message['nth_run']} fails ({', '.join(message['names'])}); shrinking")
                 case "failure":
@@ -152,11 +177,16 @@ class Exploration:
                 ]})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
-        names = ("runs", "distinct", "failing", "unknown")
-        return {name: sum(child.progress.get(name, 0) for child in self.children) for name in names}
+        """Of all children; of the places in the source, those of the child that has come by most."""
+        reports = [child.progress for child in self.children if child.progress]
+        counts = {name: sum(report[name] for report in reports)
+                  for name in ("runs", "distinct", "failing", "unknown")}  # fmt: skip
+        most = max(reports, key=lambda report: report["interrupted"], default={"interrupted": 0, "places": 0})
+        return {**counts, "interrupted": most["interrupted"], "places": most["places"]}
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        if not self.args.quiet:
+            print(text, file=sys.stderr, flush=True)
 
     def show(self) -> None:
         if time.monotonic() - self.shown_s >= 2.0:
@@ -164,7 +194,8 @@ class Exploration:
             counts, spent_s = self.counts(), self.shown_s - self.started_s
             rate = f"{counts['runs'] / spent_s:.0f} runs/s"
             different, fail = counts["distinct"], counts["failing"]
-            self.note(f"{counts['runs']} runs, {rate}, {different} different, {fail} fail")
+            where = coverage(counts)
+            self.note(f"{counts['runs']} runs, {rate}, {different} different, {fail} fail, {where}")
 
     def outcome(self) -> tuple[str, int]:
         if self.failures:
@@ -182,19 +213,46 @@ def main(args: argparse.Namespace) -> int:
     if exploration.broken:
         raise LabError(exploration.broken)
     word, exit_code = exploration.outcome()
-    spent_s = time.monotonic() - exploration.started_s
     if args.json:
-        counts = {**exploration.counts(), "seconds": round(spent_s, 2)}
+        counts = {**exploration.counts(), "seconds": round(exploration.spent_s, 2)}
         told = {"outcome": word, "exit_code": exit_code, **counts, "failures": exploration.failures}
         told |= {"complete": exploration.complete, "refused": exploration.refused}
+        told |= {"warnings": exploration.warnings}
         print(json.dumps(told, indent=2))
         return exit_code
-    for line in render(exploration, word, spent_s):
+    for line in render(exploration, word):
         print(visible(line))
     return exit_code
 
 
-def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
+def shrunk(path: Path, broker: str | None, wanted: Sequence[str], variation: Variation) -> list[str]:
+    """For a live run that failed: a short schedule that violates one of the same invariants, in lines."""
+    words = [str(path), *(["--broker", broker] if broker else [])]
+    words += [word for change in variation.changes for word in ("--set", change)]
+    exploration = Exploration(as_asked(
+        *words, wanted=wanted, without_faults=variation.without_faults, time_scale=variation.time_scale,
+    ))  # fmt: skip
+    exploration.run()
+    if exploration.failures:
+        return ["The same, in the explored world:", *render(exploration, "fail")]
+    why = exploration.refused or exploration.broken or f"no run of {exploration.counts()['runs']} failed so"
+    return [f"Not found again in the explored world: {why}"]
+
+
+def coverage(counts: dict[str, int]) -> str:
+    return f"interrupted at {counts['interrupted']} of {counts['places']} lines"
+
+
+def warned(warnings: list[str]) -> list[str]:
+    lines = [f"warning  {text}" for text in warnings[:WARNINGS_SHOWN]]
+    if len(warnings) > WARNINGS_SHOWN:
+        lines.append(f"         ... {len(warnings) - WARNINGS_SHOWN} more (--json)")
+    if lines:
+        lines.append("         Warnings are no verdict: they tell what can go wrong, whether or not it did.")
+    return lines
+
+
+def render(exploration: Exploration, word: str) -> list[str]:
     counts, lines = exploration.counts(), []
     for failure in exploration.failures:
         lines += ["", f"  {', '.join(failure['names'])}", *(f"  {line}" for line in failure["story"])]
@@ -206,7 +264,9 @@ def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
                 f"Run    {failure['folder']}",
                 f"Again  dsjq-lab replay {failure['folder']}",
             ]
-    runs = f"{counts['runs']} runs, {counts['distinct']} different, {spent_s:.1f} s"
+    lines += warned(exploration.warnings)
+    runs = f"{counts['runs']} runs, {counts['distinct']} different, {coverage(counts)}, "
+    runs += f"{exploration.spent_s:.1f} s"
     if exploration.refused:
         return [f"UNKNOWN  cannot be explored: {exploration.refused}",
                 f"         Play it on real processes: dsjq-lab run {Path(exploration.args.what)}"]
@@ -216,6 +276,7 @@ def render(exploration: Exploration, word: str, spent_s: float) -> list[str]:
         return [*lines, "", f"FAIL   in {runs}"]
     if exploration.complete:
         bound = exploration.args.bound
-        return [f"PASS   complete: every schedule with at most {bound} forced switches between threads",
+        most = f"at most {bound} forced switches"
+        return [*lines, f"PASS   complete: every schedule with {most} between threads",
                 f"       of the broker, in {runs}"]
-    return [f"PASS   no failure in {runs}", *LIMITS]
+    return [*lines, f"PASS   no failure in {runs}", *LIMITS]

@@ -16,6 +16,7 @@ stacks are unwound by raising SimKilled at each of their points, so they can com
 
 import heapq
 import itertools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dsjq_lab.sim.process import Process
     from dsjq_lab.sim.schedule import Strategy
 
+Place = tuple[str, int]  # a file and a line
 FOREVER = 1 << 60
 START_NS = 1_000_000_000_000  # of the monotonic clock: no program may take it for the time since its start
 OPERATION_NS = 1_000  # what every operation takes, so that whoever waits in a loop sees time pass
@@ -147,6 +149,7 @@ class Kernel:
         self.trail: list[tuple[str, int, int]] = []  # every switch: to whom, at which of its points, when
         self.processes: list[Process] = []
         self.interrupted = False  # some process has signal handlers to run
+        self.interrupted_at: set[Place] = set()
         self.asked = 0  # how often the strategy was, at a point
         self.broken: Exception | None = None  # why the run was ended
         self.on_death: Callable[[Task, BaseException], object] = lambda task, problem: None
@@ -208,14 +211,17 @@ class Kernel:
         if self.steps > STEPS_MAX:
             self.abort(Endless(f"more than {STEPS_MAX} points: {task} runs on and on"))
         choice = self.strategy.at_point(task)
+        if choice is task:
+            self._arm()
+            return
+        frame = sys._getframe(2)  # of the code that has the point
+        self.interrupted_at.add((frame.f_code.co_filename, frame.f_lineno))
         if isinstance(choice, int):
             self.deviations.append(Deviation(task.name, task.count, "stall", choice))
             self.stalled_ns += choice
             self._suspend(task, self.now_ns + choice, "nothing: it is stalled", ())
-        elif choice is not task:
-            self._deviate(choice)
         else:
-            self._arm()
+            self._deviate(choice)
 
     def _haunt(self, task: Task) -> NoReturn:
         """Raises in a task that was killed, at each of its points. One that goes on is set aside."""

@@ -20,17 +20,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from dsjq_lab.sim.disk import open_file
-from dsjq_lab.sim.kernel import SimError, point, sim
-from dsjq_lab.sim.points import POINT, SEEN, instrument
+from dsjq_lab.sim.kernel import Place, SimError, point, sim
+from dsjq_lab.sim.points import POINT, SEEN, instrument, lines_with_points
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
 
 REBUILT = frozenset({
-    "argparse", "pathlib", "concurrent", "concurrent.futures", "concurrent.futures._base",
-    "concurrent.futures.thread", "queue", "sched", "secrets", "selectors", "socketserver", "logging",
+    "argparse", "pathlib", "pathlib._abc", "pathlib._local", "concurrent", "concurrent.futures",
+    "concurrent.futures._base", "concurrent.futures.thread", "queue", "sched", "secrets", "selectors", "socketserver", "logging",
     "logging.handlers", "http", "http.client", "http.server", "uuid", "glob",
 })  # fmt: skip
 PURE = frozenset({
@@ -44,6 +44,7 @@ PURE = frozenset({
     "types", "typing", "unicodedata", "urllib", "warnings", "weakref", "zlib",
 })  # fmt: skip
 SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all: it takes long, and they remember nothing
+MENTIONED = frozenset({"scandir"})  # by glob, when it is loaded: refused when it is called
 LEFT_OUT = frozenset({"_queue"})  # C accelerators on real locks; the module that asks has a twin in Python
 
 
@@ -55,9 +56,14 @@ class Simulated(ModuleType):
     """A simulated module. What the real one has and this one lacks is refused by name."""
 
     def __getattr__(self, name: str) -> Any:
+        if name in MENTIONED:
+            return partial(self._refuse, name)
         if not name.startswith("__") and hasattr(_real(self.__name__), name):
-            raise SimUnsupported(f"{self.__name__}.{name} is not simulated")
+            self._refuse(name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def _refuse(self, name: str, *arguments: object) -> NoReturn:
+        raise SimUnsupported(f"{self.__name__}.{name} is not simulated")
 
 
 class Sys(ModuleType):
@@ -127,6 +133,7 @@ class Loader:
     def __init__(self, roots: Sequence[Path], *, accesses: bool = False) -> None:
         self.roots, self.accesses = [root.resolve() for root in roots], accesses
         self.codes: dict[Path, CodeType] = {}
+        self.points: set[Place] = set()  # of all code that was loaded
         self.places: dict[str, tuple[Path, bool] | None] = {}
         self.shared: dict[str, ModuleType] = {}  # studied, but without any state: one copy serves all
         self.builtins = {**vars(builtins), **self._builtins()}
@@ -181,6 +188,7 @@ class Loader:
             tree = ast.parse(path.read_bytes(), str(path))
             if studied:
                 instrument(tree, path.name, accesses=self.accesses)
+                self.points |= {(str(path), line) for line in lines_with_points(tree)}
             self.codes[path] = compile(tree, str(path), "exec")
         return self.codes[path]
 

@@ -23,6 +23,12 @@ def instrument(tree: ast.Module, file: str, *, accesses: bool = False) -> None:
     ast.fix_missing_locations(tree)
 
 
+def lines_with_points(tree: ast.Module) -> set[int]:
+    """Of a module that has its points."""
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return {name.lineno for name in names if name.id == POINT}
+
+
 def touches(node: ast.AST) -> bool:
     """Whether it may read or write what another thread sees."""
     visible = ast.Attribute | ast.Subscript | ast.Call | ast.Delete

@@ -7,6 +7,7 @@ Runs in a process of its own, as exploring does, since the order of sets must be
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,10 @@ def main(args: argparse.Namespace) -> int:
     stored.load(folder)  # complains before a process is started
     options = [option for option, given in (("--step", args.step), ("--json", args.json)) if given]
     command = [sys.executable, "-m", "dsjq_lab.sim.replay", str(folder), *options]
-    return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode
+    code = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode
+    if code == -signal.SIGPIPE:
+        raise BrokenPipeError  # nobody reads on
+    return code
 
 
 def replay(folder: Path, step: bool, as_json: bool) -> int:
@@ -56,4 +60,5 @@ def replay(folder: Path, step: bool, as_json: bool) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `replay RUN | head` ends it, without a word
     sys.exit(replay(Path(sys.argv[1]), "--step" in sys.argv, "--json" in sys.argv))

@@ -5,11 +5,11 @@ repeats: the run is played again from its schedule, and must be the same to the 
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dsjq_lab.sim.experiment import Experiment, Run
-from dsjq_lab.sim.kernel import Deviation
+from dsjq_lab.sim.kernel import Deviation, Place
 from dsjq_lab.sim.shrink import Shrinker
 from dsjq_lab.sim.strategies import STRATEGIES, Default, Seeded
 
@@ -32,17 +32,25 @@ class NotDeterministic(Exception):
 
 
 class Search:
-    """`number` of `of` searchers, who share the seeds among them."""
+    """`number` of `of` searchers, who share the seeds. Only failures that are `wanted` count, if any are."""
 
     def __init__(
-        self, experiment: Experiment, strategy: str = "mix", seed: int = 0, number: int = 0, of: int = 1
+        self,
+        experiment: Experiment,
+        strategy: str = "mix",
+        seed: int = 0,
+        number: int = 0,
+        of: int = 1,
+        wanted: Iterable[str] = (),
     ) -> None:
         self.experiment, self.strategy = experiment, STRATEGIES[strategy]
+        self.wanted = frozenset(wanted)
         self.seeds = itertools.count(seed + number, of)
         self.points = 0
         self.given: Iterator[tuple[list[Deviation], Run]] | None = None
         self.runs = self.unknown = 0
         self.courses: set[int] = set()  # of events, by a hash
+        self.interrupted_at: set[Place] = set()
         self.failing = 0
 
     def play_in_turn(self, given: Iterator[tuple[list[Deviation], Run]]) -> None:
@@ -57,11 +65,18 @@ class Search:
         else:
             run = self.experiment.play(self.make(seed) if self.points else Default(seed))
             self.points = self.points or max(100, run.kernel.steps)
+        run = self.as_wanted(run)
         self.runs += 1
+        self.interrupted_at |= run.kernel.interrupted_at
         self.courses.add(hash(tuple(run.kernel.trail)))
         self.failing += bool(run.failures)
         self.unknown += run.result is not None and run.result.outcome == "unknown"
         return seed, run
+
+    def as_wanted(self, run: Run) -> Run:
+        if not self.wanted:
+            return run
+        return run._replace(failures=tuple(name for name in run.failures if name in self.wanted))
 
     def make(self, seed: int) -> Seeded:
         return self.strategy(seed, self.points)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsjq_lab import runs, scenario
+from dsjq_lab import runs
 from dsjq_lab.brokers import Dsjq
+from dsjq_lab.history import read_history
 from dsjq_lab.library import NotFound
 from dsjq_lab.report.explain import explain
 from dsjq_lab.scenario import Scenario
@@ -22,6 +23,7 @@ from dsjq_lab.sim.schedule import as_lists, from_lists
 from dsjq_lab.sim.search import Failure
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 
 FORMAT = 1
@@ -43,7 +45,7 @@ def store(failure: Failure, run: Run, path: Path) -> Path:
     header = failure.experiment.header()
     lines = [header.line(), *(op.line() for op in run.world.ops)]
     (folder / "history.jsonl").write_text("".join(lines), encoding="utf-8")
-    whole = scenario.load(path).faults
+    whole = failure.experiment.variation.load(path).faults
     schedule = {
         "format": FORMAT,
         "broker": failure.experiment.broker.name,
@@ -73,11 +75,13 @@ def load(folder: Path) -> Stored:
         fields: dict[str, Any] = json.loads((folder / SCHEDULE).read_text())
     except FileNotFoundError:
         raise NotFound(f"{folder} has no {SCHEDULE}: only an explored run can be replayed") from None
-    whole = scenario.load(folder / "scenario.yaml")
+    variation = Variation.of(read_history(folder / "history.jsonl").header)
+    whole = variation.load(folder / "scenario.yaml")
     reduced = reduce(whole, **fields["reduced"])
     broker = Dsjq(None if fields["broker"] == "dsjq" else Path(fields["broker"]))
     schedule = from_lists(fields["deviations"])
-    return Stored(Experiment(reduced, broker), schedule, fields["digest"], tuple(fields["failures"]))
+    experiment = Experiment(reduced, broker, variation=variation)
+    return Stored(experiment, schedule, fields["digest"], tuple(fields["failures"]))
 
 
 def reduce(whole: Scenario, jobs: int, workers: int, faults: list[int]) -> Scenario:
