@@ -100,7 +100,7 @@ def test_nobody_waits_for_it():
 
 
 def test_a_scenario_is_explored_and_the_failure_is_its_story(run_pytest):
-    red = GREEN.replace("jobs: 1", "jobs: 8")
+    red = (ROOT / "scenarios" / "worker_churn.yaml").read_text()
     code, said = run_pytest("--dsjq-explore", "8", "--dsjq-broker", "zoo/p03", red__yaml=red)
     assert code == 1
     assert "=> deadlock:" in said and "dsjq-lab replay " in said

@@ -30,8 +30,8 @@ from dsjq_lab.sim.std import sockets, system, threads
 
 REBUILT = frozenset({
     "argparse", "pathlib", "pathlib._abc", "pathlib._local", "concurrent", "concurrent.futures",
-    "concurrent.futures._base", "concurrent.futures.thread", "queue", "sched", "secrets", "selectors", "socketserver", "logging",
-    "logging.handlers", "http", "http.client", "http.server", "uuid", "glob",
+    "concurrent.futures._base", "concurrent.futures.thread", "queue", "sched", "secrets", "selectors",
+    "socketserver", "logging", "logging.handlers", "http", "http.client", "http.server", "uuid", "glob",
 })  # fmt: skip
 PURE = frozenset({
     "__future__", "_collections_abc", "_weakrefset", "abc", "array", "ast", "base64", "binascii",
