@@ -16,7 +16,8 @@ from typing import Any
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
-from .server import Server
+from .extensions.codings import Offering
+from .server import Link, Server
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
@@ -132,6 +133,7 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    Link.first_coding = Offering
     try:
         server = Server(served, options.host, options.port)
     except (OSError, OverflowError) as problem:
