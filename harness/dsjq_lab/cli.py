@@ -24,6 +24,10 @@ from dsjq_lab.sim import explore as exploring
 if TYPE_CHECKING:
     from dsjq_lab.results import Result
 
+BROKER = (
+    "the broker under study: a file, e.g. zoo/p03; a real one, started here: rabbitmq, redis-list, redis-stream, "
+    "nats, beanstalkd; or one that already runs, e.g. amqp://host, which is then not struck"
+)
 BROKER_CMD = (
     "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "
     "also {host} {data} {ack_timeout} {max_attempts}"
@@ -103,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("what", metavar="FILE|RUN", help="a scenario, or a stored run to play once more")
     run.add_argument("--seed", type=int, metavar="N", help="instead of the scenario's")
     broker = run.add_mutually_exclusive_group()
-    broker.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker.add_argument("--broker", metavar="NAME|FILE.py|URL", help=BROKER)
     broker.add_argument("--broker-cmd", metavar="COMMAND", help=BROKER_CMD)
     run.add_argument("--repeat", type=at_least_one, default=1, metavar="N", help="with seed, seed+1, …")
     run.add_argument("--jobs", type=at_least_one, default=1, metavar="J", help="J of them at a time")

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import trace, workload
+from dsjq_lab import trace
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -27,7 +27,6 @@ from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
-READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
@@ -62,7 +61,8 @@ class LiveWorld:
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
         )
-        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
+        self.introduction = broker.introduce(self.place)
+        self.ready_timeout_s = min(broker.ready_within_s, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen
@@ -82,6 +82,9 @@ class LiveWorld:
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         port = self.place.port
+        if name == "broker" and self.broker.attached:
+            self.events.append(Ready("broker", None))
+            return
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
@@ -90,13 +93,15 @@ class LiveWorld:
             return
         role, _, number = name.partition(" ")
         ours, theirs = socket.socketpair()
-        told = json.dumps({**config, "port": port, "core": self.core})
-        argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
+        told = json.dumps({**config, **self.introduction, "port": port, "core": self.core})
+        argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=theirs)
         channel = self.channels[name] = Channel(ours)
         self.selector.register(ours, selectors.EVENT_READ, lambda: self.hear(name, channel))
 
     def signal(self, name: str, what: Signal) -> bool:
+        if name not in self.running:
+            return False  # the broker is not ours
         process, processes = self.running[name], self.processes
         try:
             processes.signal(process, SIGNALS[what])
@@ -130,9 +135,9 @@ class LiveWorld:
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
-        broker = self.running["broker"]
         if self.ready_by_s is None:
             return
+        broker = self.running["broker"]
         problem = None
         if not self.processes.listens(broker, self.place.port):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
@@ -148,7 +153,7 @@ class LiveWorld:
         return self.write({**moment, "value": value, "error": error})
 
     def resources(self, name: str) -> dict[str, int]:
-        return self.processes.resources(self.running[name])
+        return self.processes.resources(self.running[name]) if name in self.running else {}
 
     def collect(self) -> None:
         for op in trace.read(self.trace):
