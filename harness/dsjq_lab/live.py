@@ -27,6 +27,7 @@ from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
 
+READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
@@ -62,7 +63,7 @@ class LiveWorld:
             backoff_cap_s=options.backoff_cap_s,
         )
         self.introduction = broker.introduce(self.place)
-        self.ready_timeout_s = min(broker.ready_within_s, scenario.finish_within_s)
+        self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen

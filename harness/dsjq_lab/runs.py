@@ -59,6 +59,7 @@ def play(
         backoff_ns=round(played.broker.backoff_s_max * 1e9),
         tolerance_ns=round(TOLERANCE_S * variation.time_scale * 1e9),
         durable=broker.is_durable(played.broker.store),
+        gives_back_at_disconnect=broker.gives_back_at_disconnect,
         options=variation.options() | broker.options(),
         not_asked=dict(broker.not_asked),
     )

@@ -57,6 +57,10 @@ class World(Protocol):
     def lateness_ns(self) -> int:
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
+    @property
+    def ready_timeout_s(self) -> float:
+        """How long a broker may take to start, before its Ready names a problem."""
+
     def now_ns(self) -> int: ...
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dsjq_lab import workload
 
@@ -25,8 +25,9 @@ class Broker(ABC):
     name: str  # in headings, and in `expect … with`
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
     limits_attempts: bool  # it was told the limit, so that it may be held to it
-    ready_within_s = 10.0
-    not_asked: Mapping[str, str] = {}  # invariants that say nothing of this kind of broker, and why
+    gives_back_at_disconnect = True  # else a job waits for the end of its lease, also if its worker is gone
+    ready_within_s: float | None = None  # None: it is quick
+    not_asked: ClassVar[Mapping[str, str]] = {}  # invariants that say nothing of it, and why
     attached = ""  # the address of one that already runs: it is not ours to start, to stop or to strike
 
     @abstractmethod

@@ -28,7 +28,7 @@ OWN_POOLS = "a server with pools and caches of its own is not at rest before its
 class Real(Broker):
     core = True
     limits_attempts = False
-    not_asked: Mapping[str, str] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
+    not_asked: ClassVar[Mapping[str, str]] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
     scheme: ClassVar[str]  # of its address
     module: ClassVar[str]  # of its clients
     library: ClassVar[str]  # that these need, as it is imported
@@ -39,8 +39,8 @@ class Real(Broker):
         """With an address, one that already runs there. Raises LabError if something is missing here."""
         self.attached = address
         if missing := self.missing():
-            raise LabError(f"{self.name} cannot be studied here:\n" + "\n".join(f"  {line}" for line in missing))
-        self.queue = f"dsjq-lab-{os.getpid()}-{time.time_ns()}"  # nobody else's, also on a server that is shared
+            raise LabError("\n  ".join([f"{self.name} cannot be studied here:", *missing]))
+        self.queue = f"dsjq-lab-{os.getpid()}-{time.time_ns()}"  # nobody else's, also on a shared server
 
     def missing(self) -> list[str]:
         """What this machine lacks, each with its cure."""
@@ -81,21 +81,22 @@ class Redis(Real):
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
         keeps = {"--appendonly": "yes", "--appendfsync": "always"} if durable else {"--appendonly": "no"}
-        options = {"--bind": place.host, "--port": f"{place.port}", "--dir": f"{place.data}", "--save": "", **keeps}
-        return [word for option in options.items() for word in option]
+        where = {"--bind": place.host, "--port": f"{place.port}", "--dir": f"{place.data}", "--save": ""}
+        return [word for option in (where | keeps).items() for word in option]
 
 
 class RedisList(Redis):
     name, scheme, module = "redis-list", "redis", "redis_list"
-    not_asked = {
+    not_asked: ClassVar = {
         **Real.not_asked,
-        "redelivered_in_time": "a list gives nothing back: what it popped is the worker's alone (no_lost_job tells)",
+        "redelivered_in_time": "a list gives nothing back (what that means, no_lost_job tells)",
         "late_ack_refused": "a list has no leases that could end",
     }
 
 
 class RedisStream(Redis):
     name, scheme, module = "redis-stream", "redis", "redis_stream"
+    gives_back_at_disconnect = False
 
 
 class Beanstalkd(Real):
@@ -103,8 +104,8 @@ class Beanstalkd(Real):
     library, server, package = "greenstalk", "beanstalkd", "beanstalkd"
 
     def ack_timeout_s(self, wanted_s: float) -> float:
-        """Whole seconds; and in the last second of its time a reservation is only warned of, never ended."""
-        return float(max(2, math.ceil(wanted_s)))
+        """Whole seconds, of which a request takes one; and a question takes less than half of a lease."""
+        return float(max(3, math.ceil(wanted_s)))
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
         keeps = ["-b", f"{place.data}", "-f", "0"] if durable else []
@@ -114,17 +115,19 @@ class Beanstalkd(Real):
 class Nats(Real):
     name, scheme, module = "nats", "nats", "nats"
     library, server, package = "nats", "nats-server", "nats-server"
+    gives_back_at_disconnect = False
     limits_attempts = True
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
-        return ["--addr", place.host, "--port", f"{place.port}", "--jetstream", "--store_dir", f"{place.data}"]
+        where = ["--addr", place.host, "--port", f"{place.port}"]
+        return [*where, "--jetstream", "--store_dir", f"{place.data}"]
 
 
 class RabbitMQ(Real):
     name, scheme, module = "rabbitmq", "amqp", "rabbitmq"
     library, server, package = "pika", "rabbitmq-server", "rabbitmq-server"
     ready_within_s = 60.0  # an Erlang machine, a database and a cluster of one
-    scripts = Path("/usr/lib/rabbitmq/bin")  # the program on Debian's PATH changes user, and so hides its child
+    scripts = Path("/usr/lib/rabbitmq/bin")  # Debian's program on PATH changes user, and hides its child
 
     def __init__(self, address: str = "") -> None:
         super().__init__(address)
@@ -138,7 +141,7 @@ class RabbitMQ(Real):
         return []
 
     def port(self, purpose: str) -> str:
-        """Erlang's port mapper is shared by all of a machine, and outlives them: ours has a port of its own."""
+        """A machine's Erlang programs share a port mapper, which outlives them: ours has its own port."""
         if purpose not in self.private:
             self.private[purpose] = PortLease()
         return str(self.private[purpose].port)

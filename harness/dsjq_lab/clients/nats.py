@@ -31,7 +31,7 @@ class Nats(Translator):
     refusals = (APIError, NoRespondersError)
 
     def connect(self, url: str, queue: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.runner = asyncio.Runner()
         self.queue = queue
         self.nats = self.wait(nats.connect(url, allow_reconnect=False, connect_timeout=self.timeout_s))
         self.stream = self.nats.jetstream(timeout=self.timeout_s)
@@ -45,10 +45,16 @@ class Nats(Translator):
         )))  # fmt: skip
 
     def wait(self, question: Awaitable[Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(question, self.timeout_s))
+        return self.runner.run(asyncio.wait_for(question, self.timeout_s))
 
     def ask_server(self, subject: str, question: bytes) -> Any:
-        return self.wait(self.nats.request(subject, question, timeout=self.timeout_s))
+        # Old style, with an inbox for this reply alone: a message comes with the subject that it was
+        # published to, and the shared inbox of the new style would not know whose it is.
+        return self.wait(self.nats.request(subject, question, timeout=self.timeout_s, old_style=True))
+
+    def close(self) -> None:
+        super().close()
+        self.runner.close()
 
     def submit(self, payload: str) -> str:
         return str(self.wait(self.stream.publish(self.queue, payload.encode())).seq)

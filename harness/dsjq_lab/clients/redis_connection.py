@@ -1,4 +1,4 @@
-"""A connection to Redis that is lost when it breaks, and is not quietly made anew: that would hide the break."""
+"""A connection to Redis that breaks when it breaks: made anew in silence, it would hide what happened."""
 
 from typing import Any
 
