@@ -24,6 +24,7 @@ class Place(NamedTuple):
 class Broker(ABC):
     name: str  # in headings, and in `expect … with`
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
+    is_python: bool  # started as `python FILE …` or `python -m MODULE …`: the lab can load its shim first
     limits_attempts: bool  # it was told the limit, so that it may be held to it
     gives_back_at_disconnect = True  # else a job waits for the end of its lease, also if its worker is gone
     ready_within_s: float | None = None  # None: it is quick

@@ -27,6 +27,7 @@ OWN_POOLS = "a server with pools and caches of its own is not at rest before its
 
 class Real(Broker):
     core = True
+    is_python = False
     limits_attempts = False
     not_asked: ClassVar[Mapping[str, str]] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
     scheme: ClassVar[str]  # of its address
