@@ -191,7 +191,7 @@ def write(text):
 
 def test_on_a_full_disk_there_is_what_was_allocated_and_half_a_write_more(tmp_path: Path) -> None:
     calls = "write(b'12345'); write(b'6789'); write(b'abcdef'); write(b'ghi')"
-    program = Program(tmp_path, FULL + calls, Order("refuse", "write"))
+    program = Program(tmp_path, FULL + calls, Order("refuse", "write", 2))
     assert program.done.stdout == "5 4 3 -28 "  # ENOSPC
     assert program.files() == {"a": b"123456789abc"} and program.told == [{}]
 
