@@ -259,12 +259,12 @@ def test_a_broker_that_ends_long_after_its_fsync_has_failed_is_started_again_too
 
 
 def test_a_slow_disk_makes_everybody_wait_for_a_while(play):
-    ops = play("[{when: {acked: 2}, slow_fsync: broker, by: 100ms, until: {acked: 5}}]", store="journal",
+    ops = play("[{when: {acked: 2}, slow_fsync: broker, by: 50ms, until: {acked: 5}}]", store="journal",
                workers={"count": 1})
     _, struck, end = phases(ops, "slow_fsync")
     acks = between(only(ops, f="ack"), struck, end)
     waits = [done.time_ns - asked.time_ns for asked, done in pairwise(acks) if asked.type == "invoke"]
-    assert len(waits) >= 2 and min(waits) >= 100 * MS
+    assert len(waits) >= 2 and min(waits) >= 50 * MS
 
 
 @pytest.mark.parametrize("store", ["journal", "sqlite"])
