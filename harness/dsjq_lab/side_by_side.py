@@ -17,6 +17,7 @@ from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import NOT_APPLICABLE
 
 CELLS = {"not applicable": "n/a", "violated": "VIOLATED", "absent": "absent"}
+NOTABLE = ("violated", "expected", "tolerated", "absent")
 NO_VERDICT = 3
 
 
@@ -79,7 +80,7 @@ def _evidence(column: Column) -> Iterable[str]:
         yield from column.complaint.splitlines()
         return
     yield from (f"unknown: {why}" for why in column.result.unproven)
-    for verdict, standing, because in column.result.with_standing("violated", "expected", "tolerated", "absent"):
+    for verdict, standing, because in column.result.with_standing(*NOTABLE):
         yield f"{CELLS.get(standing, standing):<10} {verdict.invariant}: {verdict.summary}"
         if because:
             yield f"{'':<10} {' '.join(because.split())}"
