@@ -152,6 +152,8 @@ def _turn_away(conn: socket.socket, why: str) -> None:
 def _room(wanted: int) -> int:
     """For how many connections there are descriptors. Raises the process's own limit as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
     needed = wanted + SPARE_DESCRIPTORS
     if soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
