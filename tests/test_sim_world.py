@@ -244,9 +244,9 @@ cli.main(["serve", *sys.argv[1:]])
 
 
 def power_cuts(tmp_path: Path, file: Path | None = None) -> Search:
-    faults = "[{when: {acked: 3}, kill: broker, restart_after: 100ms}]"
+    faults = "[{when: {acked: 3}, power_loss: broker, restart_after: 100ms}]"
     path = story(tmp_path, faults, jobs=12, rate="200/s")
-    return Search(Experiment(scenario.load(path, ["broker.store=journal"]), Dsjq(file), power_loss=True))
+    return Search(Experiment(scenario.load(path, ["broker.store=journal"]), Dsjq(file)))
 
 
 def test_what_was_confirmed_survives_a_power_cut(tmp_path):

@@ -20,7 +20,7 @@ ZOO = ROOT / "zoo"
 ANSWERS: dict[str, dict[str, object]] = yaml.safe_load((ZOO / "answers.yaml").read_text())
 PATIENTS = sorted(ZOO.glob("p*.py"))
 QUICK = ["p33", "p35"]
-NO_PATIENT_YET = {"deduplicated", "not_early", "no_starvation", "no_success_after_fsync_error"}
+NO_PATIENT_YET = {"deduplicated", "not_early", "no_starvation"}
 HELD_BY_THE_LEDGER = {"effect_once"}  # what the world keeps, no broker can break alone
 SPOILERS = re.compile(r"\b(bug|wrong|broken|forgets?|race|deadlock|without (the|a) lock|too (late|early))\b")
 

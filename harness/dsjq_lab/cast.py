@@ -19,6 +19,7 @@ class Member:
     alive: bool = False
     strike: "Strike | None" = None  # faults on one victim are serialised
     retired: bool = False  # ended by a fault, for good
+    excuse: "Strike | None" = None  # what its incarnation has suffered since when it may end by itself
     job: str | None = None  # at hand, by nonce
     left: dict[str, None] = field(default_factory=dict)  # a producer's jobs that are still to be sent
     settles_on: tuple[str, ...] = ("invoke",)  # what is under way may arrive twice if it is sent again
@@ -40,7 +41,7 @@ class Member:
         if not self.alive:
             return "ended"
         if self.strike is not None and self.strike.phase == "struck":
-            return WHEN_STRUCK[self.strike.fault.verb]
+            return WHEN_STRUCK.get(self.strike.fault.verb, "struck")
         return "busy" if self.job else "idle"
 
     @property

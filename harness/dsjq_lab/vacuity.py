@@ -20,7 +20,9 @@ def unproven(model: Model) -> list[str]:
         reasons.append(f"none of {len(model.jobs)} jobs was taken in: {refusal}")
     if missing := missed(model):
         how_many = f"{len(missing)} of {len(planned(model))} planned faults did not take effect"
-        reasons.append(f"{how_many}: {missing[0].f} {missing[0].value['victim']}")
+        why = missing[0].value.get("why")
+        which = f"{missing[0].f} {missing[0].value['victim']}"
+        reasons.append(f"{how_many}: {which}" + (f": {why}" if why else ""))
     at_workers = [strike for strike in struck(model) if strike.victim.startswith("worker")]
     if at_workers and not any(strike.holding for strike in at_workers):
         reasons.append(f"{len(at_workers)} faults struck workers, and none of these held a job")

@@ -11,6 +11,7 @@ from dsjq_lab.brokers.broker import Broker, Place
 
 class Dsjq(Broker):
     core = False
+    is_python = True
     limits_attempts = True
 
     def __init__(self, file: Path | None = None) -> None:

@@ -45,9 +45,12 @@ WRONG = {  # what is wrong with the last piece of the evidence
 }
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
-    "hang": "stuck in its work", "throttle": "slowed down",
+    "hang": "stuck in its work", "throttle": "slowed down", "kill_on": "killed by its disk",
+    "power_loss": "loses its power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
 }  # fmt: skip
-HEALED = {"pause": "resumed", "hang": "goes on", "throttle": "at full speed"}  # the others: back
+HEALED = {
+    "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
+}  # fmt: skip  # the others: back
 
 
 class Event(NamedTuple):
@@ -81,7 +84,7 @@ def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
     story = Story(model)
     events = list(story.of(verdict.job)) if verdict.job is not None else []
     told = {op for event in events for op in event.ops}
-    others = [story.ops[op] for op in verdict.ops if op not in told]
+    others = [story.ops[op] for op in verdict.ops if op not in told and story.ops[op].process != "nemesis"]
     events += [noted(op) for op in others if op.type != "invoke"]
     events.sort(key=lambda event: event.time_ns)
     proof = [index for index, event in enumerate(events) if set(event.ops) & set(verdict.ops)]
