@@ -66,7 +66,7 @@ class LimitedLink(Link):
         self.begun: float | None = None  # when the command began of which only a part has arrived
 
     def receive(self) -> bytes:
-        if not (self.lines.buffer or self.lines.skipping):
+        if not self.coding.buffer:
             self.begun = None
             return super().receive()
         self.begun = self.begun or time.monotonic()
@@ -76,7 +76,7 @@ class LimitedLink(Link):
             return super().receive()
         except TimeoutError:
             limit_s = self.server.limits.command_s
-            self.send(encode_reply(Error("TOO_SLOW", f"a command must arrive within {limit_s:g} s")))
+            self.say(Error("TOO_SLOW", f"a command must arrive within {limit_s:g} s"))
             raise
         finally:
             self.conn.settimeout(None)
@@ -86,6 +86,9 @@ class LimitedLink(Link):
         self.conn.settimeout(self.server.limits.reply_s)  # sendall() takes it for the whole
         super().send(data)
         self.conn.settimeout(None)
+
+    def say(self, reply: Reply) -> None:
+        self.send(self.coding.wrap(self.coding.encode_reply(reply)))
 
     def execute(self, command: Command) -> Reply:
         self.begun = None
