@@ -33,6 +33,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "dead_letter_at_limit": "not at the limit of its attempts",
     "fifo": "after one that was submitted later",
     "requeue_keeps_position": "after one that was submitted later",
+    "urgent_first": "so many less urgent were delivered meanwhile",
     "no_starvation": "so many were delivered meanwhile",
     "not_early": "must not be: its delay was not over",
     "deduplicated": "must not be: this key had a job",
