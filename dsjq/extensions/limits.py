@@ -121,9 +121,9 @@ class LimitedServer(Server):
             raise
 
     def leave(self, link: Link) -> None:
-        super().leave(link)
         assert isinstance(link, LimitedLink)
         self._forget(link.host)
+        super().leave(link)
 
     def too_much(self, submit: Submit) -> str:
         """Which limit stands in the way of one more job; empty if none does."""
