@@ -122,6 +122,12 @@ class Conductor:
     def lose_power(self) -> int:
         return self.world.lose_power()
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        return self.world.newest_file()
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        self.world.overwrite(name, data)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None
