@@ -1,9 +1,9 @@
 """Jobs per second, one producer and one worker at once, of dsjq and of the real brokers that are here.
 
 `python -m bench peers [--jobs N] [--rounds R]`. Every broker does the same work in the same run, turn by turn,
-since this machine's speed changes from minute to minute: quote the ratios. Payloads have 64 bytes; producer and
-worker are processes of their own. A line of JSON for each way, the median of its rounds with the smallest and
-the greatest; and how it compares with the first.
+since a machine's speed changes from minute to minute: quote the ratios. Payloads have 64 bytes; producer
+and worker are processes of their own. A line of JSON for each way, the median of its rounds with the smallest
+and the greatest; and how it compares with the first.
 """
 import argparse
 import contextlib
@@ -176,7 +176,7 @@ def _gated(gate: Any, client: Callable[[int, int], None], port: int, jobs: int) 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench peers", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000, help="one at a time; ten times as many in batches")
+    parser.add_argument("--jobs", type=int, default=10_000, help="ten times as many in batches")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(argv)
     here = [way for way in WAYS if shutil.which(way.command[0])]
