@@ -44,7 +44,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
 }
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
-    "hang": "stuck in its work", "throttle": "slowed down",
+    "hang": "handler stuck", "throttle": "slowed down",
 }  # fmt: skip
 HEALED = {"pause": "resumed", "hang": "goes on", "throttle": "at full speed"}  # the others: back
 
