@@ -18,6 +18,7 @@ from dsjq.extensions.journal import Journal, Scan
 from dsjq.extensions.sqlite import SQLite
 
 MAX_ATTEMPTS = 3
+ROOM = 4096  # bytes
 Jobs = dict[int, tuple[str, int, bytes]]  # id -> state, attempts, payload
 
 
@@ -109,7 +110,7 @@ def journal(seed: int, commands: int, last: int, scratch: Path) -> tuple[int, in
     inside = set(range(boundaries[-last - 1] if last else boundaries[-1], boundaries[-1])) - set(boundaries)
     (scratch / "cut").mkdir()
     for size in sorted(inside.union(boundaries)):
-        room = bytes(len(data) - size if size % 2 else 0)  # the zeros after it may be there or not
+        room = bytes(ROOM if size % 2 else 0)  # the zeros after it may be there or not
         (scratch / "cut" / "journal").write_bytes(data[:size] + room)
         check(Journal, scratch / "cut", moments, size)
     return len(boundaries), len(inside)

@@ -185,6 +185,7 @@ def _no_such_job(id: int) -> Decision:
 DECISIONS: dict[type[Any], Callable[..., Decision]] = {
     m.Submit: _submit, m.Reserve: _reserve, m.Disconnect: _disconnect, **dict.fromkeys(SETTLEMENTS, _settle),
     m.Kick: _kick, m.Status: _status, m.Stats: _stats, m.Jobs: _jobs,
+    m.Ping: lambda *_: (m.Pong(), []), m.Quit: lambda *_: (m.Ok(), []),
 }
 
 
@@ -208,14 +209,8 @@ def due(queue: Queue, now: float) -> m.Record | None:
 
 def apply(queue: Queue, record: m.Record) -> None:
     """Let `record` happen. Raises AssertionError on an edge that TRANSITIONS lacks."""
-    if isinstance(record, m.Submitted):
-        job = queue.jobs[record.job] = Job(record)
-        queue.submitted = record.job
-        if record.key:
-            queue.keys[record.key] = job
-    else:
-        job = queue.jobs[record.job]
     before, after = TRANSITIONS[type(record)]
+    job = queue.jobs[record.job] if before else _enter(queue, record)
     assert job.state == before, f"{record} finds job {job.id} {job.state}, not {before}"
     job.state = after
     if before:
@@ -228,43 +223,52 @@ def apply(queue: Queue, record: m.Record) -> None:
             del queue.held[job.holder]
     if after == PENDING:
         heapq.heappush(queue.pending.setdefault(job.priority, []), job.id)
-    if isinstance(record, m.Delivered):
-        queue.deliveries += 1
-        job.attempts = record.attempt
-        job.holder, job.token = record.holder, record.token
-        queue.held.setdefault(record.holder, set()).add(job.id)
-        _tidy_pending(queue, job.priority)
-    if isinstance(record, (m.Delivered, m.Touched)):
-        _set_timer(queue, job, record.deadline)
-    elif isinstance(record, m.Delayed):
-        _set_timer(queue, job, record.start_at)
-    elif isinstance(record, m.Failed):
-        _set_timer(queue, job, record.retry_at)
-    elif isinstance(record, m.Requeued):
-        queue.requeued += 1
-    elif isinstance(record, m.Released):
-        job.free += 1
-    elif isinstance(record, m.Kicked):
-        job.free = job.attempts
-    elif isinstance(record, m.Acked):
-        _finish(queue, job)
-    _drop_stale(queue.timers, lambda timer: _ticking(queue, *timer))
+    if effect := EFFECTS.get(type(record)):
+        effect(queue, job, record)
+    if before in TIMED:  # heaps forget lazily: what no longer counts goes when it comes to the top
+        while queue.timers and not _ticking(queue, *queue.timers[0]):
+            heapq.heappop(queue.timers)
 
 
-def _finish(queue: Queue, job: Job) -> None:
+def _enter(queue: Queue, record: Any) -> Job:
+    job = queue.jobs[record.job] = Job(record)
+    queue.submitted = record.job
+    if record.key:
+        queue.keys[record.key] = job
+    return job
+
+
+def _deliver(queue: Queue, job: Job, record: m.Delivered) -> None:
+    queue.deliveries += 1
+    job.attempts, job.holder, job.token = record.attempt, record.holder, record.token
+    queue.held.setdefault(record.holder, set()).add(job.id)
+    _set_timer(queue, job, record.deadline)
+    heap = queue.pending[job.priority]
+    while heap and (heap[0] not in queue.jobs or queue.jobs[heap[0]].state != PENDING):
+        heapq.heappop(heap)
+    if not heap:
+        del queue.pending[job.priority]
+
+
+def _requeue(queue: Queue, job: Job, record: m.Requeued) -> None:
+    queue.requeued += 1
+
+
+def _release(queue: Queue, job: Job, record: m.Released) -> None:
+    job.free += 1
+
+
+def _kicked(queue: Queue, job: Job, record: m.Kicked) -> None:
+    job.free = job.attempts
+
+
+def _finish(queue: Queue, job: Job, record: m.Acked) -> None:
     if not job.key:  # whoever submits it again must have the same
         job.payload = b""
     queue.finished[job.id] = queue.jobs.pop(job.id)
     if len(queue.finished) > REMEMBERED:
         _, forgotten = queue.finished.popitem(last=False)
         queue.keys.pop(forgotten.key, None)
-
-
-def _tidy_pending(queue: Queue, priority: int) -> None:
-    heap = queue.pending.get(priority, [])
-    _drop_stale(heap, lambda id: id in queue.jobs and queue.jobs[id].state == PENDING)
-    if not heap:
-        queue.pending.pop(priority, None)
 
 
 def _set_timer(queue: Queue, job: Job, moment: float) -> None:
@@ -280,7 +284,9 @@ def _ticking(queue: Queue, moment: float, id: int) -> bool:
     return job is not None and job.state in TIMED and job.due == moment
 
 
-def _drop_stale(heap: list[Any], live: Callable[[Any], bool]) -> None:
-    """Heaps forget lazily: an entry that no longer counts goes when it comes to the top."""
-    while heap and not live(heap[0]):
-        heapq.heappop(heap)
+EFFECTS: dict[type[Any], Callable[[Queue, Job, Any], None]] = {
+    m.Delayed: lambda queue, job, record: _set_timer(queue, job, record.start_at),
+    m.Touched: lambda queue, job, record: _set_timer(queue, job, record.deadline),
+    m.Failed: lambda queue, job, record: _set_timer(queue, job, record.retry_at),
+    m.Delivered: _deliver, m.Acked: _finish, m.Requeued: _requeue, m.Released: _release, m.Kicked: _kicked,
+}

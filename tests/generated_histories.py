@@ -45,6 +45,8 @@ class Plan(NamedTuple):
     renew: bool = False
     effect: str | None = None  # append, idempotent or fenced
     fail_rate: float = 0.0
+    release_rate: float = 0.0  # where there is RELEASE
+    backoff: float = 0.0  # the longest pause before a retry; a black box has none
     retries: bool = False  # whether a SUBMIT of unknown outcome is tried again
     keyed: bool = False  # whether it has a key: then it is tried again in any case
     delay: float = 0.0  # the longest that a job is put with
@@ -93,6 +95,8 @@ def plan_by_lot(dice: random.Random) -> Plan:
         keyed=dice.random() < 0.3,
         delay=dice.choice((0.0, 0.0, 100.0, 1000.0)),
         priorities=dice.choice((1, 1, 2, 3)),
+        release_rate=dice.choice((0.0, 0.3)),
+        backoff=dice.choice((0.0, 0.0, 300.0)),
     )
 
 
@@ -129,10 +133,11 @@ class World:
         self.ops.sort(key=lambda op: op.time_ns)
         ops = [op._replace(index=index) for index, op in enumerate(self.ops)]
         plan = self.plan
+        options = {"core": True} if plan.core else {}
         header = Header(
             plan.format, "0.1.0", "generated", "-", plan.seed, "dsjq" if plan.tokens else "a black box", 0,
             ns(plan.ack_timeout), plan.max_attempts, ns(FINISH_WITHIN_MS), ns(TOLERANCE_MS),
-            durable=plan.durable, options={"core": True} if plan.core else {},
+            ns(plan.backoff if plan.tokens else 0.0), plan.durable, options,
         )  # fmt: skip
         return History(header, ops, truncated=False)
 
@@ -200,7 +205,10 @@ class Broker:
 
     def empty_queue(self) -> Queue:
         plan = self.world.plan
-        rules = Rules(plan.tokens, plan.ack_timeout, TOLERANCE_MS, plan.max_attempts, plan.refusals)
+        backoff = plan.backoff if plan.tokens else 0.0
+        rules = Rules(
+            plan.tokens, plan.ack_timeout, TOLERANCE_MS, plan.max_attempts, plan.refusals, backoff
+        )
         return self.queue_type(rules, self.world.dice, lambda: self.world.now, self.trace)
 
     def trace(self, record: str, job: Job) -> None:
@@ -247,7 +255,7 @@ class Broker:
             answer(Reply("fail", error="ERROR UNKNOWN_COMMAND"))
             return
         reply = getattr(self.queue, command)(conn, *args)
-        if reply.type == "ok" and command in ("submit", "ack", "fail") and not self.sync():
+        if reply.type == "ok" and command in ("submit", "ack", "fail", "release") and not self.sync():
             self.die()
             return
         wait = self.world.plan.ack_timeout / 8
@@ -436,6 +444,8 @@ class Client:
                 return
             yield self.world.moment()
         f = "fail" if self.dice.random() < self.plan.fail_rate else "ack"
+        if self.plan.tokens and self.dice.random() < self.plan.release_rate:
+            f = "release"
         token = self.dice.choice((token, token, None))
         reply = yield from self.settle(f, job, token)
         if self.dice.random() < 0.05 and (reply.type != "info" or token):

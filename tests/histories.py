@@ -85,6 +85,9 @@ class Told:
     def fail(self, process: str, id: str, **how: Any) -> None:
         self._settle("fail", process, id, **how)
 
+    def release(self, process: str, id: str, **how: Any) -> None:
+        self._settle("release", process, id, **how)
+
     def touch(self, process: str, id: str, **how: Any) -> None:
         self._settle("touch", process, id, **how)
 

@@ -27,6 +27,7 @@ class Rules(NamedTuple):
     tolerance: float  # how late a black box may end a lease, or bring a job back
     max_attempts: int | None
     refusals: float  # how many of the SUBMITs it has no room for
+    backoff: float = 0.0  # the longest that a job which failed waits for its retry
 
 
 class Reply(NamedTuple):
@@ -108,6 +109,15 @@ class Queue:
         if job is None or not self.holds(job, conn, token):
             return self.stale(job)
         self.end_badly(job, "Failed")
+        return OK
+
+    def release(self, conn: object, id: str, token: str | None) -> Reply:
+        self.pass_time()
+        job = self.jobs.get(id)
+        if job is None or not self.holds(job, conn, token):
+            return self.stale(job)
+        job.limit += self.free(job)
+        self.move(job, PENDING, "Released")
         return OK
 
     def touch(self, conn: object, id: str, token: str | None) -> Reply:
@@ -199,6 +209,10 @@ class Queue:
     def attempt(self, job: Job) -> int:
         return job.attempts
 
+    def free(self, job: Job) -> int:
+        """How many attempts a release gives back."""
+        return 1
+
     def lease(self) -> float:
         late = 0 if self.rules.tokens else self.dice.uniform(0, 0.9) * self.rules.tolerance
         return self.rules.ack_timeout + late
@@ -233,6 +247,8 @@ class Queue:
 
     def late(self, job: Job, record: str) -> float:
         """A black box may take its time. (The news of a disconnect has been on its way for a while.)"""
+        if record == "Retried" and self.rules.backoff:
+            return self.dice.uniform(0, self.rules.backoff)
         if self.rules.tokens or job.lease_end <= self.now():
             return 0
         return self.dice.uniform(0, 0.9 if record == "Retried" else 0.3) * self.rules.tolerance
@@ -310,6 +326,11 @@ class ListsTheDone(Queue):
     def dead(self, conn: object, after: str) -> Reply:
         page = [job for job in self.jobs.values() if job.attempts > 1 and int(job.id) > int(after)]
         return Reply("ok", {"dead": [{"id": job.id, "payload": job.payload} for job in page]})
+
+
+class ReleasesCounted(Queue):
+    def free(self, job: Job) -> int:
+        return 0
 
 
 class FailedToTheTail(Queue):
@@ -456,6 +477,11 @@ class StrictPriorities(Queue):
         return min(waiting, key=lambda job: (job.priority, job.place))
 
 
+class PrioritiesIgnored(Queue):
+    def choose(self, waiting: list[Job]) -> Job:
+        return min(waiting, key=lambda job: job.place)
+
+
 class RetriesWithoutFailure(Queue):
     def move(self, job: Job, state: str, record: str) -> None:
         super().move(job, state, "Retried" if record == "Requeued" else record)
@@ -488,6 +514,7 @@ BUGS = [
     Bug(DeadTooLate, {"dead_letter_at_limit"}, LIMITED),
     Bug(DeadTooEarly, {"dead_letter_at_limit"}, LIMITED),
     Bug(ListsTheDone, {"dead_letter_at_limit"}, LIMITED),
+    Bug(ReleasesCounted, {"dead_letter_at_limit"}, LIMITED | {"release_rate": 0.4}),
     Bug(FailedToTheTail, {"requeue_keeps_position"}, TOKENS | {"fail_rate": 0.3, "workers": 1, "jobs": 14}),
     Bug(LastInFirstOut, {"fifo"}, {"workers": 1, "jobs": 14, "work": 0.4}),
     Bug(DisconnectForgotten, {"redelivered_in_time"}, {"faults": KILLS, "workers": 4, "work": 0.8}),
@@ -510,6 +537,7 @@ BUGS = [
     Bug(ConflictsWithItself, {"deduplicated"}, TOKENS | {"keyed": True, "slow": 0.3}),
     Bug(DelayTooShort, {"not_early"}, TOKENS | {"delay": 1000.0, "work": 0.05}),
     Bug(StrictPriorities, {"no_starvation"}, TOKENS | CROWD),
+    Bug(PrioritiesIgnored, {"urgent_first"}, TOKENS | CROWD),
     Bug(RetriesWithoutFailure, {"legal_transitions"}, TOKENS | {"faults": KILLS, "work": 0.4}),
     Bug(ThreadsKept, {"no_leak"}, {"faults": KILLS * 4, "workers": 1}),
 ]

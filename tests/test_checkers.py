@@ -38,8 +38,9 @@ def test_a_black_box_has_no_row_that_needs_more_than_the_four_commands() -> None
     told.end()
     silent = {v.invariant for v in checkers.judge(told.model()) if v.status == NOT_APPLICABLE}
     assert silent == {
-        "effect_once", "dead_letter_at_limit", "fifo", "requeue_keeps_position", "no_starvation", "not_early",
-        "deduplicated", "no_success_after_fsync_error", "counts_conserved", "legal_transitions", "no_leak",
+        "effect_once", "dead_letter_at_limit", "fifo", "requeue_keeps_position", "urgent_first",
+        "no_starvation", "not_early", "deduplicated", "no_success_after_fsync_error", "counts_conserved",
+        "legal_transitions", "no_leak",
     }  # fmt: skip
 
 
@@ -554,6 +555,7 @@ def test_counts_tell_why_a_job_was_delivered_again() -> None:
         "delivered": 5,
         "first": 2,
         "after_fail": 1,
+        "after_release": 0,
         "after_crash": 1,
         "after_lapse": 1,
         "after_ack": 0,
@@ -618,3 +620,14 @@ def test_a_lease_counts_from_the_invocation_of_its_request() -> None:
     told.reserve("worker 1", "a", at=(10, 90))
     delivery = told.model().jobs["a"].deliveries[0]
     assert (delivery.returned_ns, delivery.held_until_ns) == (90 * MS, 110 * MS)
+
+
+def test_a_run_in_which_every_job_was_refused_proves_nothing() -> None:
+    for delay_s, how in ((0, ""), (1, " (asked by PUT, which is none of the four core commands)")):
+        told = Told()
+        terms = {"delay_s": delay_s} if delay_s else {}
+        told.submit("a", outcome="fail", error="ERROR UNKNOWN_COMMAND", **terms)
+        told.end()
+        assert unproven(told.model()) == [f"none of 1 jobs was taken in: ERROR UNKNOWN_COMMAND{how}"]
+    told.submit("b")
+    assert unproven(told.model()) == []

@@ -312,3 +312,60 @@ def test_a_first_delivery_is_no_redelivery() -> None:
     told.submit("a")
     told.empty("worker 2", at=(200, 210))
     assert told.verdict("redelivered_in_time").status == HOLDS
+
+
+# RELEASE: back at once, and the delivery does not count
+
+
+@pytest.mark.parametrize(("said", "expected"), [("release", HOLDS), ("fail", VIOLATED)])
+def test_what_is_released_does_not_count_towards_the_limit(said: str, expected: str) -> None:
+    told = Told(max_attempts=2)
+    told.submit("a")
+    for attempt in (1, 2, 3):
+        told.reserve("worker 1", "a", token=f"1.{attempt}", attempt=attempt)
+        getattr(told, said)("worker 1", "a", token=f"1.{attempt}")
+    assert told.verdict("dead_letter_at_limit").status == expected
+
+
+def test_a_job_that_was_released_is_dead_too_early_if_that_was_counted() -> None:
+    told = Told(max_attempts=2)
+    told.submit("a")
+    told.reserve("worker 1", "a", token="1.1", attempt=1)
+    told.release("worker 1", "a", token="1.1")
+    told.reserve("worker 1", "a", token="1.2", attempt=2)
+    told.fail("worker 1", "a", token="1.2")
+    told.dead("a")
+    assert told.verdict("dead_letter_at_limit").status == VIOLATED
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("restart", HOLDS), ("kill", VIOLATED)])
+def test_a_broker_that_stops_takes_back_what_is_in_flight(verb: str, expected: str) -> None:
+    told = Told(max_attempts=1, ack_timeout_ms=1000, durable=True)
+    told.submit("a")
+    told.reserve("worker 1", "a", token="1.1", attempt=1)
+    told.fault(verb, "broker", "begin", "struck")
+    told.broker_ready()
+    told.fault(verb, "broker", "end")
+    told.reserve("worker 2", "a", token="2.1", attempt=2)
+    assert told.verdict("dead_letter_at_limit").status == expected
+
+
+def test_a_released_job_is_back_at_once_and_its_backoff_is_no_excuse() -> None:
+    for said, expected in (("release", VIOLATED), ("fail", HOLDS)):
+        told = Told(ack_timeout_ms=1000, backoff_ms=500)
+        told.submit("a")
+        told.reserve("worker 1", "a", token="1.1", attempt=1)
+        getattr(told, said)("worker 1", "a", token="1.1")
+        told.now_ms += 100
+        told.empty("worker 2")
+        told.end()
+        assert told.verdict("redelivered_in_time").status == expected
+
+
+def test_a_job_that_is_released_was_delivered_again_for_that_reason() -> None:
+    told = Told()
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.release("worker 1", "a")
+    told.reserve("worker 2", "a")
+    assert told.model().counts()["after_release"] == 1

@@ -1,12 +1,17 @@
 """Each fault, on real processes: it strikes whom and when it should, and the history says so."""
+import sys
 from itertools import pairwise
 
 import pytest
+from histories import Told
 from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs
-from dsjq_lab.brokers import Dsjq
-from dsjq_lab.history import Op
+from dsjq_lab.brokers import Command, Dsjq
+from dsjq_lab.history import History, Op
+from dsjq_lab.model import Model
+from dsjq_lab.vacuity import unproven
+from dsjq_lab.variation import Variation
 
 MS = 1_000_000
 
@@ -14,8 +19,9 @@ MS = 1_000_000
 @pytest.fixture
 def play(tmp_path):
     """Plays a scenario with these faults; its history, which must end in good order."""
-    def played(faults: str, broker: Dsjq | None = None, **options) -> list[Op]:
-        ops = ops_of(runs.play(scenario(tmp_path, faults, **options), broker=broker))
+    def played(faults: str, broker: Dsjq | None = None, store: str = "memory", **options) -> list[Op]:
+        store_it = Variation((f"broker.store={store}",))
+        ops = ops_of(runs.play(scenario(tmp_path, faults, **options), broker=broker, variation=store_it))
         assert came_to_rest(ops), ending(ops)
         return ops
     return played
@@ -196,3 +202,75 @@ def test_an_exact_fault_takes_the_next_occasion_if_its_victim_is_struck_already(
     pause, *_ = phases(ops, "pause")
     kill, *_ = phases(ops, "kill")
     assert kill.value["exact"] and kill.value["victim"] != pause.value["victim"]
+
+
+# -- The disk
+
+def exits(ops: list[Op]) -> list[tuple[int, bool]]:
+    return [(op.value["status"], op.value["planned"]) for op in only(ops, f="exit")
+            if op.value["victim"] == "broker"]
+
+
+def lost(ops: list[Op]) -> list[str]:
+    """Jobs that were confirmed, and of which no ACK may have counted."""
+    return [job.nonce for job in Model(History(Told().header, ops, truncated=False)).unaccounted()]
+
+
+def test_a_loss_of_power_takes_what_was_not_synced_and_nothing_that_was_confirmed(play):
+    ops = play("[{when: {acked: 3}, power_loss: broker, restart_after: 0s}]", store="journal")
+    phases(ops, "power_loss")
+    (gone,) = only(ops, f="lost_power")
+    assert gone.value["gone"] > 0  # at least the records of leases, for which nobody waits
+    assert not lost(ops) and exits(ops) == [(-9, True)]
+
+
+@pytest.mark.parametrize("operation", ["fsync", "write"])
+def test_the_broker_is_killed_in_the_middle_of_what_it_does_to_its_disk(play, operation):
+    ops = play(f"[{{when: {{before_ack: 3}}, kill_on: {{{operation}: 1}}, restart_after: 0s}}]",
+               store="journal", workers={"count": 1})
+    begin, _, _ = phases(ops, "kill_on")
+    acks = [op for op in only(ops, f="ack") if op.time_ns > begin.time_ns]
+    assert [op.type for op in acks[:2]] == ["invoke", "info"]  # it was heard, and never answered
+    third = acks[0].value["job"]
+    again = [op for op in only(ops, f="reserve", type="ok") if op.value.get("job") == third]
+    assert len(again) == (1 if operation == "fsync" else 2)  # it counted; or half of it was written
+    assert exits(ops) == [(-9, True)]
+
+
+def test_a_broker_ends_when_an_fsync_fails_and_is_started_again(play):
+    ops = play("[{when: {acked: 2}, fsync_error: broker, restart_after: 100ms}]", store="journal")
+    _, struck, end = phases(ops, "fsync_error")
+    assert struck.value["covers_from_ns"] < struck.value["failed_ns"] <= struck.time_ns
+    assert exits(ops) == [(74, True)] and end.time_ns > struck.time_ns + 100 * MS
+    assert not lost(ops)
+
+
+def test_a_broker_that_ends_long_after_its_fsync_has_failed_is_started_again_too(play, tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("import os, sys, time\nfrom dsjq import cli\nfrom dsjq.extensions import log\n"
+                      "def stop(problem):\n    time.sleep(0.4)\n    os._exit(3)\nlog.stop = stop\n"
+                      "cli.main(['serve', *sys.argv[1:]])\n")
+    ops = play("[{when: {acked: 2}, fsync_error: broker, restart_after: 0s}]", Dsjq(broker), store="journal")
+    assert exits(ops) == [(3, True)]
+    strikes = only(ops, process="nemesis", f="fsync_error")
+    assert [op.value["phase"] for op in strikes] == ["begin", "struck", "end", "end"]
+    assert not lost(ops)
+
+
+def test_a_slow_disk_makes_everybody_wait_for_a_while(play):
+    ops = play("[{when: {acked: 2}, slow_fsync: broker, by: 150ms, for: 500ms}]", store="journal", jobs=12)
+    _, struck, end = phases(ops, "slow_fsync")
+    slow = between(only(ops, f="ack", type="ok"), struck, end)
+    assert 1 <= len(slow) <= 2 * 500 // 150 + 2  # two workers
+
+
+@pytest.mark.parametrize(("store", "broker", "why"), [
+    ("memory", None, "in memory"),
+    ("sqlite", None, "SQLite"),
+    ("journal", Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}"), "Python broker"),
+])
+def test_a_fault_that_cannot_be_done_is_missed_and_the_history_says_why(store, broker, why, play):
+    ops = play("[{at: 0s, fsync_error: broker}]", broker, store=store)
+    (missed,) = only(ops, process="nemesis")
+    assert missed.value["phase"] == "missed" and why in missed.value["why"]
+    assert why in unproven(Model(History(Told().header, ops, truncated=False)))[0]

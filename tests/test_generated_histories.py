@@ -52,7 +52,7 @@ def test_the_world_has_what_makes_judging_hard() -> None:
     """Lest the simulation be tame: everything that excuses a broker happens, and often."""
     ops = [op for seed in range(100) for op in generate(plan(seed)).ops]
     seen = {(op.type, op.f) for op in ops}
-    for f in ("submit", "reserve", "ack", "fail", "touch", "stats"):
+    for f in ("submit", "reserve", "ack", "fail", "release", "touch", "stats"):
         assert {("ok", f), ("info", f)} <= seen, f
     assert {("fail", f) for f in ("submit", "ack", "fail", "connect", "effect")} <= seen
     assert {("ok", f) for f in ("dead", "kick", "effect")} <= seen

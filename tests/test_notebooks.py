@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,5 @@ def test_a_lesson_plays(lesson, monkeypatch):
     monkeypatch.syspath_prepend(NOTEBOOKS)
     import build
 
-    assert sys.modules["build"].HERE == NOTEBOOKS
-    monkeypatch.setenv("DSJQ_RUNS", os.environ.get("DSJQ_RUNS", ""))
-    again = build.played(lesson)
-    assert [cell.source for cell in again.cells] == ["".join(cell["source"]) for cell in stored(lesson)["cells"]]
+    played = build.played(lesson)  # raises, with the cell, where one fails
+    assert all(cell.execution_count for cell in played.cells if cell.cell_type == "code")

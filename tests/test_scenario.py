@@ -238,6 +238,13 @@ def test_verbs_and_triggers(
             "value",
             "exactly one trigger",
         ),
+        (HEAD.replace("count: 3", "fail_rate: 0.6, release_rate: 0.6"), (5, 27), "value", "at most 1 toge"),
+        (HEAD.replace("producers: 2", "delays: []"), (4, 25), "value", "at least 1 item"),
+        (HEAD.replace("producers: 2", "delays: [1]"), (4, 26), "unit", "write the unit"),
+        (HEAD.replace("producers: 2", "priorities: [0, 10]"), (4, 33), "value", "less than or equal to 9"),
+        (HEAD.replace("producers: 2", "payload: 12"), (4, 26), "unit", "write a number and B or KiB"),
+        (HEAD.replace("producers: 2", "payload: 64KiB"), (4, 26), "value", "at most 60000B"),
+        (HEAD.replace("producers: 2", "keyd: true"), (4, 17), "unknown-key", "did you mean 'keyed'?"),
         (HEAD.replace("count: 3", "max_runtime: 1s"), (5, 11), "value", "needs 'renew: true'"),
         (HEAD.replace("count: 3", "effect: apend"), (5, 19), "value", "did you mean 'append'?"),
         (
@@ -479,6 +486,20 @@ def test_a_slow_machine_gets_more_of_all_times(tmp_path: Path) -> None:
     assert slow.faults[0].trigger == Timed([1.0, 1.8, 2.6, 3.4, 4.2, 5.0, 5.8])
     assert (slow.faults[0].end, slow.faults[1].trigger) == (0.4, When("delivered", 12))
     assert (slow.tolerance_s, story.tolerance_s, slow.name) == (2.0, 1.0, "story")
+
+
+def test_jobs_may_have_terms_of_their_own(tmp_path: Path) -> None:
+    terms = "delays: [0s, 500ms], priorities: [-9, 9], keyed: true, payload: 12KiB"
+    broker = "broker: {backoff: 100ms, backoff_cap: 1s, max_attempts: 3}\n"
+    text = HEAD.replace("producers: 2", terms) + broker
+    story = accepted(tmp_path, text)
+    load = story.load
+    assert (load.delays_s, load.priorities) == ([0, 0.5], [-9, 9])
+    assert (load.keyed, load.payload_bytes) == (True, 12288)
+    assert varied(story, time_scale=2.0).load.delays_s == [0, 1.0]
+    assert story.broker.backoff_s_max == 0.2  # 100 ms before the second attempt, 200 ms before the third
+    assert accepted(tmp_path, text.replace("100ms", "600ms")).broker.backoff_s_max == 1.0
+    assert accepted(tmp_path, HEAD).broker.backoff_s_max == 0.0
 
 
 def test_the_json_schema_speaks_the_keys_of_the_file() -> None:

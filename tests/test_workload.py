@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dsjq_lab.workload import Channel, Client, delivery, nothing
+from dsjq_lab.workload import Attempt, Channel, Client, delivery, nothing, produce
 
 
 @contextmanager
@@ -105,3 +105,68 @@ def test_nothing_is_invoked_when_nobody_is_there():
         assert worker.operate("reserve", {}, lambda: "REQUEST", delivery)[0] == "unreachable"
     assert [(op["type"], op["f"]) for op in told] == [("invoke", "connect"), ("fail", "connect")]
     assert told[1]["error"].startswith("UNREACHABLE")
+
+
+# What a producer says
+
+
+TERMS = {"seed": 1, "gap_s": 0, "payload_bytes": 8, "delays_s": [0], "priorities": [0], "keyed": False}
+
+
+@contextmanager
+def replier(*replies: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """Answers one line after the other, on as many connections as it takes; its port, and what it was asked.
+
+    An empty reply hangs up instead.
+    """
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve() -> None:
+            left = list(replies)
+            while left:
+                conn, _ = listener.accept()
+                with conn, conn.makefile("rb") as lines:
+                    for line in lines:
+                        asked.append(line)
+                        if not (reply := left.pop(0)):
+                            break
+                        conn.sendall(reply)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], asked
+        thread.join()
+
+
+def produced(jobs: list[str], *replies: bytes, **terms: object) -> tuple[list[bytes], list[tuple]]:
+    with replier(*replies) as (port, asked), client(port, core=True) as (producer, told):
+        produce(producer, producer.channel, {**TERMS, "jobs": jobs, **terms})
+    return asked, [(op["type"], op["error"]) for op in told if op["f"] == "submit" and op["type"] != "invoke"]
+
+
+def test_a_job_without_terms_is_submitted_and_others_are_put():
+    terms = {"delays_s": [0, 0.5], "priorities": [0, 0, -3]}
+    asked, _ = produced(["j1", "j2", "j3"], *[b"JOB_ID 1\n"] * 3, **terms)
+    assert asked == [b"SUBMIT j1 xxxxx\n", b"PUT delay=0.5 -- j2 xxxxx\n", b"PUT priority=-3 -- j3 xxxxx\n"]
+
+
+def test_a_key_makes_it_safe_to_ask_again():
+    asked, told = produced(["j1"], b"", b"JOB_ID 1\n", keyed=True)
+    assert asked == [b"PUT key=j1 -- j1 xxxxx\n"] * 2
+    assert told == [("info", "eof"), ("ok", None)]
+    assert produced(["j1"], b"")[1] == [("info", "eof")]  # without one it could arrive twice
+
+
+def test_who_is_turned_away_by_a_broker_that_stops_comes_again():
+    stopping = b"ERROR DRAINING the broker is about to stop\n"
+    assert [told[0] for told in produced(["j1"], stopping, b"JOB_ID 1\n")[1]] == ["fail", "ok"]
+    assert [told[0] for told in produced(["j1"], b"ERROR QUEUE_FULL\n")[1]] == ["fail"]
+
+
+@pytest.mark.parametrize(("lot", "said"), [(0.1, "fail"), (0.3, "release"), (0.6, "ack")])
+def test_one_die_decides_how_a_job_ends(lot, said):
+    config = {"ack_timeout_s": 5, "work_time_s": 0, "fail_rate": 0.2, "release_rate": 0.3, "renew": False,
+              "max_runtime_s": None, "effect": False}
+    with replier(b"OK\n", b"OK\n") as (port, asked), client(port, core=False) as (worker, _):
+        worker._connect()
+        Attempt(worker, worker.channel, config, {"job": "j1", "id": "7", "token": "1.1"}).run(lot)
+    assert asked[1:] == [f"{said.upper()} 7 1.1\n".encode()]

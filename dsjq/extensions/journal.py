@@ -19,7 +19,6 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from zlib import crc32
 
 from ..messages import Delivered, Record, Submitted, Touched
@@ -35,27 +34,21 @@ RESERVE = 1 << 17  # bytes of it that are not for new jobs
 LEASES = Delivered | Touched  # a lease ends with the broker, so nobody misses the record of one
 
 
-class Entry(NamedTuple):
-    number: int
-    synced: int
-    body: bytes
-    end: int  # where the next one begins
-
-
 def pack(number: int, synced: int, body: bytes) -> bytes:
     rest = HEAD.pack(0, len(body), number, synced)[4:] + body
     return crc32(rest).to_bytes(4, "little") + rest
 
 
-def unpack(data: bytes, at: int) -> Entry | None:
-    """The entry that begins at `at`, if a whole one does."""
-    if not 0 <= at <= len(data) - HEAD.size:
+def unpack(data: bytes, at: int) -> tuple[int, int, bytes, int] | None:
+    """Number, synced and body of the entry that begins at `at`, and where the next begins; if it is whole."""
+    try:
+        crc, length, number, synced = HEAD.unpack_from(data, at)
+    except struct.error:
         return None
-    crc, length, number, synced = HEAD.unpack_from(data, at)
     end = at + HEAD.size + length
     if end > len(data) or crc32(data[at + 4:end]) != crc:
         return None
-    return Entry(number, synced, data[at + HEAD.size:end], end)
+    return number, synced, data[at + HEAD.size:end], end
 
 
 def pack_header(first: int, last: int, epoch: int = 0, clock_s: float = 0.0, boot: str = "") -> bytes:
@@ -70,28 +63,26 @@ class Scan:
     def __init__(self, path: Path):
         self.path = path
         self.data = path.read_bytes() if path.exists() else pack_header(first=1, last=0)
-        head = unpack(self.data, 0)
-        self.header = json.loads(head.body) if head and head.body.startswith(b"{") else {}
-        if not head or self.header.get("format") != FORMAT:
+        self.number, self.synced, body, self.end = unpack(self.data, 0) or (0, 0, b"", 0)
+        self.header = json.loads(body) if body.startswith(b"{") else {}
+        if self.header.get("format") != FORMAT:
             raise Unusable(f"{path} is no journal of format {FORMAT}, or is damaged at byte 0")
-        self.start = self.end = head.end
-        self.first, self.number, self.synced = head.number + 1, head.number, head.synced
+        self.first, self.start = self.number + 1, self.end
         self.cut = 0
 
     def entries(self, last: int | None = None) -> Iterator[bytes]:
         """All of them, or those up to the number `last`. Afterwards `end` is where they end."""
-        while self.number != last and (entry := unpack(self.data, self.end)):
-            if entry.number != self.number + 1:
-                break
-            self.number, self.end = entry.number, entry.end
-            yield entry.body
+        while self.number != last and (entry := unpack(self.data, self.end)) and entry[0] == self.number + 1:
+            self.number, _, body, self.end = entry
+            yield body
         if last is None:
             self._judge(self.data[self.end:])
 
     def _judge(self, rest: bytes) -> None:
         """Is what follows the last good entry room, a torn end, or damage?"""
-        later = (unpack(rest, match.start() - HEAD.size) for match in re.finditer(re.escape(BODY), rest))
-        if max([self.synced, *(entry.synced for entry in later if entry)]) > self.number:
+        bodies = re.compile(re.escape(BODY)).finditer(rest, HEAD.size)
+        later = (unpack(rest, match.start() - HEAD.size) for match in bodies)
+        if max([self.synced, *(synced for _, synced, *_ in filter(None, later))]) > self.number:
             raise Unusable(f"{self.path} is damaged at byte {self.end}: entry {self.number + 1} was safe "
                            "there, and cannot be read")
         self.cut = len(rest.rstrip(b"\0"))

@@ -30,7 +30,7 @@ BATCH = 1000  # how many records of a snapshot share an entry, how many entries 
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Record), Totals)}
 RAW = {name: [n for n, hint in enumerate(get_type_hints(kind).values()) if hint is bytes]
-       for name, kind in KINDS.items()}  # fields that hold bytes; those that are not UTF-8 pass unchanged
+       for name, kind in KINDS.items()}  # places of bytes; those that are not UTF-8 pass unchanged
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"),
                          default=lambda data: data.decode("utf-8", "surrogateescape"))
 
@@ -44,11 +44,12 @@ def decode(entries: Iterator[bytes]) -> Iterator[Record | Totals]:
     while batch := list(islice(entries, BATCH)):  # three times as fast as one by one
         for records in json.loads((b"[%b]" % b",".join(batch)).decode("utf-8", "surrogateescape")):
             for name, *values in records:
-                if name not in KINDS:
+                if not (kind := KINDS.get(name)):
                     raise Unusable(f"a newer dsjq must have written this: I know of no record {name!r}")
                 for n in RAW[name]:
                     values[n] = values[n].encode("utf-8", "surrogateescape")
-                yield KINDS[name](*values)
+                whole = len(values) == len(kind._fields)
+                yield tuple.__new__(kind, values) if whole else kind(*values)  # the first is twice as fast
 
 
 class Log(ABC):

@@ -19,8 +19,10 @@ class Member:
     alive: bool = False
     strike: "Strike | None" = None  # faults on one victim are serialised
     retired: bool = False  # ended by a fault, for good
+    excuse: "Strike | None" = None  # what its incarnation has suffered since when it may end by itself
     job: str | None = None  # at hand, by nonce
-    left: dict[str, None] = field(default_factory=dict)  # a producer's jobs that have not been sent yet
+    left: dict[str, None] = field(default_factory=dict)  # a producer's jobs that are still to be sent
+    settles_on: tuple[str, ...] = ("invoke",)  # what is under way may arrive twice if it is sent again
     asked_ns: int = 0
     empty_from_ns: int | None = None  # a worker's answers were all EMPTY from here
     empty_until_ns: int = 0  # to here
@@ -39,7 +41,7 @@ class Member:
         if not self.alive:
             return "ended"
         if self.strike is not None and self.strike.phase == "struck":
-            return WHEN_STRUCK[self.strike.fault.verb]
+            return WHEN_STRUCK.get(self.strike.fault.verb, "struck")
         return "busy" if self.job else "idle"
 
     @property
@@ -54,7 +56,8 @@ class Member:
         if op.f == "submit":
             job = op.value["job"]
             self.job = job if op.type == "invoke" else None
-            self.left.pop(job, None)
+            if op.type in self.settles_on:
+                self.left.pop(job, None)
         elif op.f == "reserve" and op.type != "invoke":
             self.job = op.value["job"] if "id" in op.value else None
             if op.value.get("empty"):
@@ -62,7 +65,7 @@ class Member:
                 self.empty_until_ns = op.time_ns
             else:
                 self.empty_from_ns = None
-        elif op.f in ("ack", "fail") and op.type != "invoke":
+        elif op.f in ("ack", "fail", "release") and op.type != "invoke":
             self.job = None
 
 
@@ -93,15 +96,26 @@ def cast(scenario: Scenario, *, audited: bool) -> list[Member]:
     work = {
         "work_time_s": workers.work_time_s,
         "fail_rate": workers.fail_rate,
+        "release_rate": workers.release_rate,
         "effect": workers.effect is not None,
         "renew": workers.renew,
         "max_runtime_s": workers.max_runtime_s,
     }
-    pace = {"gap_s": load.producers / load.rate_per_s if load.rate_per_s else 0}
+    produce = {
+        "gap_s": load.producers / load.rate_per_s if load.rate_per_s else 0,
+        "payload_bytes": load.payload_bytes,
+        "delays_s": load.delays_s,
+        "priorities": load.priorities,
+        "keyed": load.keyed,
+    }
+    settles_on = ("ok", "fail") if load.keyed else ("invoke",)
     members = [Member("broker", {})]
     members += [Member("auditor", common)] if audited else []
     members += [Member(f"worker {number}", common | work) for number in range(1, workers.count + 1)]
     for number in range(1, load.producers + 1):
         share = [f"j{job}" for job in range(number, load.jobs + 1, load.producers)]
-        members.append(Member(f"producer {number}", common | pace, left=dict.fromkeys(share)))
+        left = dict.fromkeys(share)
+        members.append(
+            Member(f"producer {number}", common | produce, left=left, settles_on=settles_on)
+        )
     return members

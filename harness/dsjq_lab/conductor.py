@@ -18,10 +18,11 @@ from dsjq_lab.cast import Member, cast
 from dsjq_lab.history import Op
 from dsjq_lab.ledger import Ledger
 from dsjq_lab.scenario import Scenario
+from dsjq_lab.shim import Order
 from dsjq_lab.strikes import Strikes
 from dsjq_lab.tally import Tally
 from dsjq_lab.workload import timeout_s
-from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, World
+from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, Struck, World
 
 SECOND_NS = 1_000_000_000
 PROGRESS_INTERVAL_NS = SECOND_NS // 10
@@ -108,8 +109,22 @@ class Conductor:
     def note(self, process: str, f: str, value: Mapping[str, Any]) -> int:
         return self.world.record(process, f, value).time_ns
 
+    @property
+    def is_durable(self) -> bool:
+        return self.world.is_durable
+
+    def disk_unseen(self) -> str:
+        return self.world.disk_unseen()
+
+    def order(self, order: Order) -> None:
+        self.world.order(order)
+
+    def lose_power(self) -> int:
+        return self.world.lose_power()
+
     def start(self, name: str) -> None:
         member = self.members[name]
+        member.excuse = None
         member.incarnation += 1
         member.alive, member.job, member.empty_from_ns = True, None, None
         member.asked_ns = self.world.now_ns()
@@ -133,6 +148,8 @@ class Conductor:
                 self.pass_gate(member, event)
             case Effect():
                 self.write(event)
+            case Struck():
+                self.strikes.hear_report(member, bitten=True, more=event.value)
             case Ready():
                 self.broker_ready(event)
             case Exit():
@@ -174,7 +191,7 @@ class Conductor:
     def bury(self, member: Member, exit: Exit) -> None:
         finished = exit.status == 0 and (self.closing or (member.role == "producer" and not member.left))
         strike = member.strike if self.strikes.explains_exit(member) else None
-        planned = finished or strike is not None
+        planned = finished or strike is not None or self.strikes.excuse_exit(member)
         self.note("lab", "exit", {"victim": member.name, "status": exit.status, "planned": planned})
         member.alive, member.job = False, None
         if strike is not None:
@@ -217,7 +234,7 @@ class Conductor:
             return f"the broker's counts are not at rest: {self.tally.left_to_do()}"
         lease_ns = to_ns(self.scenario.broker.ack_timeout_s) + self.world.lateness_ns
         if not self.tally.audited and self.tally.unsettled:
-            lease_ns += to_ns(2 * self.scenario.tolerance_s)
+            lease_ns += to_ns(2 * self.scenario.tolerance_s + max(self.scenario.load.delays_s))
         for worker in self.workers():
             if worker.empty_ns <= lease_ns:
                 return f"{worker.name} has not seen an empty queue for longer than a lease"

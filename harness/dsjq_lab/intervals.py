@@ -66,24 +66,25 @@ class _Intervals:
         """Only a broker that gives tokens looks at its clock at each command; the others may be late."""
         late_ns = self.slack_ns if delivery.token is None else 0
         renewed_ns: float = delivery.returned_ns
-        failed: Call | None = None
+        given_back: Call | None = None
         acks: list[Call] = []
         for call in delivery.settles:
             if call.outcome == "fail":
                 continue
             if call.f == "touch":
                 renewed_ns = max(renewed_ns, call.returned_ns if call.outcome == "ok" else math.inf)
-            elif call.f == "fail":
-                failed = call
+            elif call.f in ("fail", "release"):
+                given_back = call
             else:
                 acks.append(call)
         delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
         delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
         over_ns = self.in_peace(self.over(delivery), self.slack_ns)
         delivery.back_ns = min(delivery.lapsed_ns, over_ns)
-        if failed:  # then it waits for its retry since that was heard: before the lease ended, at any rate
-            heard_ns = failed.returned_ns if failed.outcome == "ok" else delivery.back_ns
-            delivery.back_ns = self.in_peace(heard_ns, late_ns) + self.model.header.backoff_ns
+        if given_back:  # since that was heard: before the lease ended, at any rate
+            heard_ns = given_back.returned_ns if given_back.outcome == "ok" else delivery.back_ns
+            pause_ns = self.model.header.backoff_ns if given_back.f == "fail" else 0
+            delivery.back_ns = self.in_peace(heard_ns, late_ns) + pause_ns
 
     def over(self, delivery: Delivery) -> float:
         """When its connection was; or when a broker that is durable had died, and is back with its jobs."""

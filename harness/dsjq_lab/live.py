@@ -18,14 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import trace, workload
+from dsjq_lab import shim, trace, workload
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
+from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
@@ -59,7 +59,12 @@ class LiveWorld:
             ack_timeout_s=options.ack_timeout_s,
             max_attempts=options.max_attempts,
             store=options.store,
+            backoff_s=options.backoff_s,
+            backoff_cap_s=options.backoff_cap_s,
         )
+        self.platter = data.with_name("platter")
+        of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
+        self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
@@ -75,6 +80,10 @@ class LiveWorld:
     def lateness_ns(self) -> int:
         return self.canary.lateness_ns
 
+    @property
+    def is_durable(self) -> bool:
+        return self.broker.is_durable(self.place.store)
+
     def now_ns(self) -> int:
         return time.monotonic_ns()
 
@@ -83,16 +92,25 @@ class LiveWorld:
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
-            self.running[name] = self.processes.spawn(name, argv, env=env)
+            theirs = None
+            if self.shimmed:
+                python, *program = argv
+                argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
+                theirs = self.open_channel(name)
+            self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
-        ours, theirs = socket.socketpair()
         told = json.dumps({**config, "port": port, "core": self.core})
         argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
-        self.running[name] = self.processes.spawn(name, argv, channel=theirs)
+        self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
+
+    def open_channel(self, name: str) -> socket.socket:
+        """The other end."""
+        ours, theirs = socket.socketpair()
         channel = self.channels[name] = Channel(ours)
         self.selector.register(ours, selectors.EVENT_READ, lambda: self.hear(name, channel))
+        return theirs
 
     def signal(self, name: str, what: Signal) -> bool:
         process, processes = self.running[name], self.processes
@@ -114,6 +132,19 @@ class LiveWorld:
         if channel := self.channels.get(name):  # else it has ended, and that event is still in the queue
             with suppress(ConnectionError):
                 channel.socket.sendall(word.encode() + b"\n")
+
+    def disk_unseen(self) -> str:
+        if not self.is_durable:
+            return IN_MEMORY
+        if not self.broker.is_python:
+            return "the lab sees into a Python broker alone (--broker FILE.py)"
+        return shim.Platter(str(self.platter)).blind
+
+    def order(self, order: shim.Order) -> None:
+        self.tell("broker", order.line())
+
+    def lose_power(self) -> int:
+        return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -159,13 +190,15 @@ class LiveWorld:
         return op
 
     def hear(self, name: str, channel: "Channel") -> None:
-        """What a client reports: operations, and that it waits at a gate."""
+        """What a client reports: operations, and that it waits at a gate. Or the shim in a broker."""
         if channel.ended:
             return  # its exit was heard a moment ago, and its last words with it
         for line in channel.receive():
             message = json.loads(line)
             if "gate" in message:
                 self.events.append(Gate(name, message["gate"], message["job"]))
+            elif "struck" in message:
+                self.events.append(Struck(name, message["struck"]))
             elif "effect" in message:
                 self.events.append(Effect(name, message["effect"]))
             else:
@@ -211,10 +244,12 @@ class Channel:
         self.ended = False
 
     def receive(self) -> list[bytes]:
-        """Blocks until there is something. A line that its writer did not live to finish is dropped."""
+        """What there is. A line that its writer did not live to finish is dropped."""
         try:
-            data = self.socket.recv(1 << 16)
+            data = self.socket.recv(1 << 16, socket.MSG_DONTWAIT)
         except ConnectionResetError:  # it died with a word of ours unread; what it said came before this
+            data = b""
+        except BlockingIOError:  # it has died, and left a child that holds its end of the line
             data = b""
         self.ended = not data
         *lines, self.rest = (self.rest + data).split(b"\n")

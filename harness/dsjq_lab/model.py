@@ -27,7 +27,7 @@ from dsjq_lab.seen import (
 )
 
 # Why a job was delivered. The last two have no excuse.
-CAUSES = ("first", "after_fail", "after_crash", "after_lapse", "after_ack", "while_held")
+CAUSES = ("first", "after_fail", "after_release", "after_crash", "after_lapse", "after_ack", "while_held")
 
 
 class Model:
@@ -101,8 +101,8 @@ class Model:
         return sum(death.harms_disk for death in self.deaths[:life])
 
     def possible_attempts(self, job: Job, until_ns: float) -> int:
-        """Deliveries, and requests that were heard while the job existed, and whose reply was lost."""
-        certain = sum(delivery.invoked_ns < until_ns for delivery in job.deliveries)
+        """Deliveries that count, and requests that were heard while the job existed, their reply lost."""
+        certain = sum(delivery.invoked_ns < until_ns and not delivery.is_free for delivery in job.deliveries)
         begun = bisect_left(self.lost_requests, until_ns, key=lambda request: request.invoked_ns)
         return certain + begun - bisect_right(self.lost_over_ns, job.submits[0].invoked_ns)
 
@@ -156,6 +156,8 @@ def _causes(job: Job) -> Iterator[str]:
             yield "first"
         elif any(c.f == "fail" and c.outcome != "fail" for c in previous.settles):
             yield "after_fail"
+        elif any(c.f == "release" and c.outcome != "fail" for c in previous.settles):
+            yield "after_release"
         elif any(c.f == "ack" and c.outcome == "ok" and c.returned_ns < delivery.invoked_ns
                  for c in previous.settles):  # fmt: skip
             yield "after_ack"

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from dsjq_lab.model import Model
 
 HARMS_DISK = frozenset({"power_loss", "torn_tail", "bit_flip"})
-MORTAL = frozenset({"kill", "term", "restart"}) | HARMS_DISK  # they end a process; a pause does not
+POLITE = frozenset({"term", "restart"})
+MORTAL = POLITE | {"kill"} | HARMS_DISK  # they end a process; a pause does not
 BROKEN_REPLIES = ("garbage:", "extra:")
 
 
@@ -64,6 +65,7 @@ class _Reading:
             "reserve": self.reserve,
             "ack": self.settle,
             "fail": self.settle,
+            "release": self.settle,
             "touch": self.settle,
             "stats": self.stats,
             "dead": self.dead,
@@ -286,7 +288,7 @@ class _Reading:
             failed_ns = op.value.get("failed_ns", op.time_ns)
             self.model.failed_syncs.append(FailedSync(covers_from_ns, failed_ns, (op.index,)))
         if op.f in MORTAL and phase == "begin":
-            self.kill(victim, op.time_ns, op.f in HARMS_DISK)
+            self.kill(victim, op.time_ns, op.f in HARMS_DISK, op.f in POLITE)
         elif op.f in MORTAL and phase == "struck" and victim != "broker":
             self.exited(victim, op.time_ns)
 
@@ -306,9 +308,9 @@ class _Reading:
                 op.time_ns, v["drained"], v["why"], v["healthy"], v["epsilon_ns"], v.get("decided", False)
             )
 
-    def kill(self, victim: str, time_ns: int, harms_disk: bool = False) -> None:
+    def kill(self, victim: str, time_ns: int, harms_disk: bool = False, polite: bool = False) -> None:
         if victim == "broker":
-            self.model.deaths.append(Death(time_ns, math.inf, harms_disk))
+            self.model.deaths.append(Death(time_ns, math.inf, harms_disk, polite))
         elif conn := self.conns.get(victim):
             self.cut(victim, conn, time_ns)
 

@@ -53,6 +53,7 @@ def play(
         ack_timeout_ns=round(played.broker.ack_timeout_s * 1e9),
         max_attempts=played.broker.max_attempts if broker.limits_attempts else None,
         finish_within_ns=round(played.finish_within_s * 1e9),
+        backoff_ns=round(played.broker.backoff_s_max * 1e9),
         tolerance_ns=round(TOLERANCE_S * variation.time_scale * 1e9),
         durable=broker.is_durable(played.broker.store),
         options=variation.options() | ({"core": True} if broker.core else {}),

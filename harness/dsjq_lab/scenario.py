@@ -16,7 +16,19 @@ from pydantic_core import ErrorDetails
 
 from dsjq_lab import yaml12
 from dsjq_lab.scenario_changes import change
-from dsjq_lab.scenario_faults import EVENTS, VERBS, After, Deed, Term, Throttle, Timed, When
+from dsjq_lab.scenario_faults import (
+    EVENTS,
+    VERBS,
+    After,
+    Deed,
+    FsyncError,
+    KillOn,
+    SlowFsync,
+    Term,
+    Throttle,
+    Timed,
+    When,
+)
 from dsjq_lab.scenario_format import (
     INVARIANTS,
     BrokerOptions,
@@ -39,8 +51,11 @@ __all__ = [
     "After",
     "Deed",
     "Expectation",
+    "FsyncError",
+    "KillOn",
     "Scenario",
     "ScenarioErrors",
+    "SlowFsync",
     "Term",
     "Throttle",
     "Timed",

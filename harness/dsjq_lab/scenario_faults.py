@@ -39,6 +39,7 @@ Event = Literal[
     "failed",
     "broker_ready",
 ]
+DiskOperation = Literal["fsync", "write", "rename"]
 EVENTS = {  # whose event it is, and how the nth (or that of a job) reads in a plan
     "submitted": ("producer", "submit {} is confirmed"),
     "delivered": ("worker", "delivery {} is read, its work not begun"),
@@ -83,6 +84,8 @@ Until = Annotated[
 
 class Deed(Strict):
     verb: ClassVar[str]
+
+    of_the_disk: ClassVar[bool] = False  # it needs the lab's shim between the broker and its disk
 
     victim: AnyVictim
     id: Name = None
@@ -235,9 +238,55 @@ class Kick(Deed):
     victim: Annotated[Victim, PlainValidator(only_dead_jobs), text_like(DEAD_JOBS)] = key("kick")
 
 
+class KillOn(Kill):
+    """Of the broker, in the middle of what it does to its disk; counted from the moment of the fault."""
+
+    verb, of_the_disk = "kill_on", True
+    victim: ClassVar[Victim] = Victim("broker", "broker", "the")  # type: ignore[misc]
+    on: Annotated[dict[DiskOperation, AtLeastOne], Field(min_length=1, max_length=1)] = key("kill_on")
+
+    def what(self) -> str:
+        [(operation, nth)] = self.on.items()
+        return f"kill broker at its {operation} number {nth} from then"
+
+
+def only_a_disk(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker has a disk: write 'broker'")
+    return victim
+
+
+TheBroker = Annotated[AnyVictim, AfterValidator(only_a_disk)]
+
+
+class PowerLoss(Kill):
+    verb, of_the_disk = "power_loss", True
+    victim: TheBroker = key("power_loss")
+
+
+class FsyncError(Fault):
+    """A broker that then ends is started again."""
+
+    verb, of_the_disk = "fsync_error", True
+    end_word, endings = "restart_after", ("back after {} if it ends", "back when {} if it ends")
+    victim: TheBroker = key("fsync_error")
+    nth: AtLeastOne = 1
+    lasts_s: Duration = key("restart_after", "200ms")
+
+
+class SlowFsync(Pause):
+    verb, of_the_disk = "slow_fsync", True
+    victim: TheBroker = key("slow_fsync")
+    by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
+
+
 VERBS: dict[str, type[Deed]] = {
-    deed.verb: deed for deed in (Kill, Term, Restart, Pause, Hang, Throttle, Kick)
-}
+    deed.verb: deed
+    for deed in (
+        Kill, Term, Restart, Pause, Hang, Throttle, Kick,
+        KillOn, PowerLoss, FsyncError, SlowFsync,
+    )
+}  # fmt: skip
 
 
 def verb_of(entry: Any) -> str | None:
@@ -251,6 +300,10 @@ AnyDeed = Annotated[
     | Annotated[Pause, Tag("pause")]
     | Annotated[Hang, Tag("hang")]
     | Annotated[Throttle, Tag("throttle")]
-    | Annotated[Kick, Tag("kick")],
+    | Annotated[Kick, Tag("kick")]
+    | Annotated[KillOn, Tag("kill_on")]
+    | Annotated[PowerLoss, Tag("power_loss")]
+    | Annotated[FsyncError, Tag("fsync_error")]
+    | Annotated[SlowFsync, Tag("slow_fsync")],
     Discriminator(verb_of),
 ]

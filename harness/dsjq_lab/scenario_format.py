@@ -11,7 +11,9 @@ from dsjq_lab.scenario_values import (
     Duration,
     MaybeDuration,
     MaybeRate,
+    MaybeSize,
     PositiveDuration,
+    Priority,
     Strict,
     key,
     long_enough,
@@ -32,6 +34,7 @@ InvariantName = Literal[
     "dead_letter_at_limit",
     "fifo",
     "requeue_keeps_position",
+    "urgent_first",
     "no_starvation",
     "not_early",
     "deduplicated",
@@ -46,6 +49,7 @@ INVARIANTS: tuple[str, ...] = get_args(InvariantName)
 StoreKind = Literal["memory", "journal", "sqlite"]
 EffectKind = Literal["append", "idempotent", "fenced"]
 TOLERANCE_S = 1.0
+BACKOFF_DOUBLINGS_MAX = 30
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -53,18 +57,34 @@ class BrokerOptions(Strict):
     ack_timeout_s: Annotated[Duration, AfterValidator(long_enough)] = key("ack_timeout", "1s")
     max_attempts: AtLeastOne = 5
     store: StoreKind = "memory"  # else it is given a folder, which survives its restarts
+    backoff_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("backoff", None)  # before a retry
+    backoff_cap_s: PositiveDuration = key("backoff_cap", "5m")  # the pause is doubled with every attempt
+
+    @property
+    def backoff_s_max(self) -> float:
+        """The longest that a failed job may have to wait for any of its retries."""
+        if self.backoff_s is None:
+            return 0.0
+        doublings = min(max(self.max_attempts - 2, 0), BACKOFF_DOUBLINGS_MAX)
+        return min(self.backoff_cap_s, self.backoff_s * 2.0**doublings)
 
 
 class Load(Strict):
     jobs: Annotated[int, Field(ge=1, le=1_000_000)]
     producers: AtLeastOne = 1
     rate_per_s: MaybeRate = key("rate", None)  # of all producers together; None is as fast as they can
+    payload_bytes: MaybeSize = key("payload", None)  # of each; None is a few words
+    # The first job has the first of these, the next the next, and so on, round and round.
+    delays_s: Annotated[list[Duration], Field(min_length=1)] = key("delays", ["0s"])
+    priorities: Annotated[list[Priority], Field(min_length=1)] = [0]
+    keyed: bool = False  # each job has a key, so that whoever does not know whether it arrived asks again
 
 
 class Workers(Strict):
     count: AtLeastOne = 1
     work_time_s: Duration = key("work_time", "10ms")
     fail_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    release_rate: Annotated[float, Field(ge=0, le=1)] = 0.0  # given back unharmed, where there is RELEASE
     effect: EffectKind | None = None  # what finished work writes to, before its ACK (ledger.py)
     renew: bool = False  # the lease, each third of it while the handler runs, where the broker has TOUCH
     max_runtime_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("max_runtime", None)

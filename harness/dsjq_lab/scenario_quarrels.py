@@ -48,6 +48,8 @@ def sound(kind: Any, data: Any) -> Any:
 
 
 def worker_quarrels(workers: Workers | None) -> Iterator[Complaint]:
+    if workers and workers.fail_rate + workers.release_rate > 1:
+        yield "release_rate", "'fail_rate' and 'release_rate' are at most 1 together"
     if workers and workers.max_runtime_s is not None and not workers.renew:
         yield "max_runtime", "'max_runtime' ends the renewals of a lease: it needs 'renew: true'"
 

@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)"
 RATE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/s"
 SHARE = r"([1-9][0-9]?)%"
+SIZE = r"([1-9][0-9]{0,5})(B|KiB)"
+PAYLOAD_BYTES_MAX = 60_000  # a line of the text protocol holds little more
 NAME = r"[a-z][a-z0-9_]{0,39}"
 THAT_JOB = "that job"
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -68,6 +70,15 @@ def share(value: Any) -> float:
     return int(match[1]) / 100
 
 
+def size(value: Any) -> int:
+    if not isinstance(value, str) or not (match := re.fullmatch(SIZE, value)):
+        raise PydanticCustomError("unit", "write a number and B or KiB, e.g. 100B, 12KiB")
+    count = int(match[1]) * (1024 if match[2] == "KiB" else 1)
+    if count > PAYLOAD_BYTES_MAX:
+        raise PydanticCustomError("value", f"should be at most {PAYLOAD_BYTES_MAX}B: a line holds no more")
+    return count
+
+
 def occurrence(value: Any) -> int | str:
     if value == THAT_JOB or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value  # type: ignore[no-any-return]
@@ -94,6 +105,8 @@ Duration = Annotated[float, PlainValidator(seconds), text_like(DURATION)]
 PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 MaybeDuration = Annotated[float | None, PlainValidator(seconds), text_like(DURATION)]
 MaybeRate = Annotated[float | None, PlainValidator(per_second), text_like(RATE)]
+MaybeSize = Annotated[int | None, PlainValidator(size), text_like(SIZE)]
+Priority = Annotated[int, Field(ge=-9, le=9)]  # the smaller goes first
 Share = Annotated[float, PlainValidator(share), text_like(SHARE)]
 Name = Annotated[str | None, Field(pattern=f"^{NAME}$")]
 AnyVictim = Annotated[Victim, PlainValidator(Victim.parse), text_like(VICTIM)]

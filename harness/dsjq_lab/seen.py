@@ -69,7 +69,12 @@ class Delivery:
         self.nonce = nonce
         self.token: str | None = value.get("token")
         self.attempt: int | None = value.get("attempt")
-        self.settles: list[Call] = []  # the holder's own ack, fail and touch
+        self.settles: list[Call] = []  # the holder's own ack, fail, release and touch
+
+    @property
+    def is_free(self) -> bool:
+        """It was certainly released: then it counts towards no limit."""
+        return any(call.f == "release" and call.outcome == "ok" for call in self.settles)
 
     @property
     def holder(self) -> tuple[str, str | None]:
@@ -170,6 +175,7 @@ class Death(NamedTuple):
     begin_ns: int
     until_ns: float  # when the next incarnation was ready
     harms_disk: bool = False  # what was written, and not yet safe, may be gone as well
+    polite: bool = False  # it was told to stop, so it may have taken back what was in flight, unharmed
 
 
 class FailedSync(NamedTuple):

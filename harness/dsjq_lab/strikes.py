@@ -9,12 +9,16 @@ healing (a process is on its way back), and over. What did not take effect is mi
 import itertools
 import random
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dsjq_lab.cast import Member, Strike
 from dsjq_lab.faults import FAULTS, Lab
 from dsjq_lab.scenario import EVENTS, THAT_JOB, After, Deed, Timed, When
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Request(NamedTuple):
@@ -128,6 +132,10 @@ class Strikes:
 
     def begin(self, strike: Strike) -> None:
         """Names the victim in the history, then strikes: what happens next may be the fault's doing."""
+        if why := FAULTS[strike.fault.verb].why_not(self.lab):
+            self.log_phase(strike, "missed", {"why": why})
+            self.conclude(strike.fault)
+            return
         strike.victim.strike = strike
         self.running.append(strike)
         self.latest = f"{strike.fault.verb} {strike.victim.name}"
@@ -137,13 +145,13 @@ class Strikes:
         elif shown_by(strike) == "effect":
             self.confirm(strike)
 
-    def hear_report(self, victim: Member, bitten: bool) -> None:
+    def hear_report(self, victim: Member, bitten: bool, more: Mapping[str, Any] = NOTHING) -> None:
         """The victim itself says whether it was struck."""
         strike = victim.strike
         if strike is None or strike.phase != "begun":
             self.lab.tell(victim.name, "go")  # healed meanwhile
         elif bitten:
-            self.confirm(strike)
+            self.confirm(strike, more)
         else:
             self.miss(strike)
 
@@ -152,10 +160,27 @@ class Strikes:
         strike = victim.strike
         return strike is not None and strike.phase == "begun" and shown_by(strike) == "exit"
 
-    def confirm(self, strike: Strike) -> None:
+    def excuse_exit(self, victim: Member) -> bool:
+        """Whether a fault is why it ended by itself; then it is started again, also if the fault was over."""
+        strike = victim.excuse
+        if strike is None or self.closing:
+            return False
+        if strike.phase == "over" and victim.strike is None:
+            victim.strike, strike.phase = strike, "struck"
+            self.running.append(strike)
+            self.unfinished[strike.fault.id] += 1
+            self.begin_end(strike)
+        return victim.strike is strike
+
+    def confirm(self, strike: Strike, more: Mapping[str, Any] = NOTHING) -> None:
         """It was seen to have taken effect."""
-        self.log_phase(strike, "struck")
+        self.log_phase(strike, "struck", more)
         strike.phase = "struck"
+        if FAULTS[strike.fault.verb].may_end_it:
+            strike.victim.excuse = strike
+        self.begin_end(strike)
+
+    def begin_end(self, strike: Strike) -> None:
         end = strike.fault.end
         if end is None or self.closing:
             strike.victim.retired = not strike.victim.alive
@@ -173,8 +198,7 @@ class Strikes:
         """Of a process that was ended, this is only the beginning: it `is_up` later."""
         if strike.phase == "struck":
             strike.phase = "healing"
-            FAULTS[strike.fault.verb].heal(self.lab, strike)
-            if shown_by(strike) != "exit":
+            if FAULTS[strike.fault.verb].heal(self.lab, strike):
                 self.finish(strike)
 
     def is_up(self, victim: Member) -> None:
@@ -207,7 +231,8 @@ class Strikes:
         self.waiting.clear()
         for fault in never:
             self.log(fault, next(self.numbers), fault.victim.text, "missed", False)
-        for strike in [strike for strike in self.running if shown_by(strike) != "exit"]:
+        living = [strike for strike in self.running if strike.victim.alive]
+        for strike in [strike for strike in living if shown_by(strike) != "exit"]:
             if strike.phase == "struck":
                 self.heal(strike)
             else:
@@ -215,13 +240,16 @@ class Strikes:
 
     # -- In the history
 
-    def log_phase(self, strike: Strike, phase: str) -> None:
-        self.log(strike.fault, strike.number, strike.victim.name, phase, strike.exact)
+    def log_phase(self, strike: Strike, phase: str, more: Mapping[str, Any] = NOTHING) -> None:
+        self.log(strike.fault, strike.number, strike.victim.name, phase, strike.exact, more)
 
-    def log(self, fault: Deed, number: int, victim: str, phase: str, exact: bool) -> None:
+    def log(
+        self, fault: Deed, number: int, victim: str, phase: str, exact: bool,
+        more: Mapping[str, Any] = NOTHING,
+    ) -> None:  # fmt: skip
         if fault.victim.role == "auditor" and phase != "missed":
             return  # no fault, and what the auditor did is in its own operations
-        value = {"fault": number, "victim": victim, "phase": phase, "exact": exact}
+        value = {"fault": number, "victim": victim, "phase": phase, "exact": exact, **more}
         self.not_calm_before(self.lab.note("nemesis", fault.verb, value))
 
     def not_calm_before(self, time_ns: int) -> None:

@@ -56,5 +56,5 @@ class Tally:
 
     def left_to_do(self) -> dict[str, int]:
         """The broker's own counts of what is not at rest; empty as well while it has not told any."""
-        states = ("pending", "in_flight", "failed")
+        states = ("delayed", "pending", "in_flight", "failed")
         return {state: count for state in states if (count := self.stats.get(state))}

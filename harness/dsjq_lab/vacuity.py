@@ -16,13 +16,29 @@ def unproven(model: Model) -> list[str]:
         reasons.append("the history has no end: the lab was stopped in the middle")
     elif not model.end.drained:
         reasons.append(f"the run did not come to rest: {model.end.why}")
+    if refusal := refused_all(model):
+        reasons.append(f"none of {len(model.jobs)} jobs was taken in: {refusal}")
     if missing := missed(model):
         how_many = f"{len(missing)} of {len(planned(model))} planned faults did not take effect"
-        reasons.append(f"{how_many}: {missing[0].f} {missing[0].value['victim']}")
+        why = missing[0].value.get("why")
+        which = f"{missing[0].f} {missing[0].value['victim']}"
+        reasons.append(f"{how_many}: {which}" + (f": {why}" if why else ""))
     at_workers = [strike for strike in struck(model) if strike.victim.startswith("worker")]
     if at_workers and not any(strike.holding for strike in at_workers):
         reasons.append(f"{len(at_workers)} faults struck workers, and none of these held a job")
     return reasons
+
+
+def refused_all(model: Model) -> str:
+    """What was said to the last of them; empty if any may have got in."""
+    if any(submit.outcome != "fail" for job in model.jobs.values() for submit in job.submits):
+        return ""
+    refused = [op for op in model.ops if op.f == "submit" and op.type == "fail"]
+    if not refused:
+        return ""
+    put = any(term in refused[-1].value for term in ("delay_s", "priority", "key"))
+    how = " (asked by PUT, which is none of the four core commands)" if put else ""
+    return f"{refused[-1].error}{how}"
 
 
 def planned(model: Model) -> dict[int, Op]:

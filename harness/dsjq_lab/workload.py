@@ -37,7 +37,8 @@ LAST_TRIES = 3
 SHOWN = 80  # letters of a broken reply
 Record = dict[str, Any]
 WORDS = ("naïve", "café", "", "Ærø", "wait;", "straße", "東京", "--", "100%", "\t", "'quoted'", "\\n", "🐇")
-COUNTS = ("submitted", "pending", "in_flight", "failed", "done", "dead")
+NOT_NOW = "ERROR DRAINING"  # refused, and welcome again when the broker is back
+COUNTS = ("submitted", "delayed", "pending", "in_flight", "failed", "done", "dead")
 
 
 def timeout_s(ack_timeout_s: float) -> float:
@@ -185,6 +186,7 @@ class Client:
         self.core = config["core"]  # a broker of the four core commands is not greeted
         self.connections = 0
         self.line: LineClient | None = None
+        self.refusal = ""  # the last
         self.has_tokens = False  # whether this broker speaks more than the four core commands
         self.pause_s = RECONNECT_PAUSE_S[0]
 
@@ -213,7 +215,8 @@ class Client:
             reply = line.ask(question(), sent)
             value = {**value, **read(reply)}
         except Refused as refusal:
-            self.channel.record("fail", f, value, str(refusal))
+            self.refusal = str(refusal)
+            self.channel.record("fail", f, value, self.refusal)
             return "refused", value
         except Unknown as why:
             self._lose("info", f, value, str(why))
@@ -269,25 +272,46 @@ class Client:
 
 
 def produce(client: Client, channel: Channel, config: Record) -> None:
-    """Submits its jobs, `gap_s` apart. What may have arrived is not sent again: it could arrive twice."""
+    """Submits its jobs, `gap_s` apart. What may have arrived is sent again only if it has a key."""
     start = time.monotonic()
     for position, job in enumerate(config["jobs"]):
         channel.pause(max(0.0, start + position * config["gap_s"] - time.monotonic()))
-        dice = random.Random(f"{config['seed']} {job}")
-        payload = " ".join([job, *dice.choices(WORDS, k=dice.randint(0, 8))]) + " " * dice.randint(0, 2)
-        while not submit(client, channel, job, payload):
+        payload, terms = payload_of(job, config), terms_of(job, config)
+        while not submit(client, channel, job, payload, terms):
             pass  # the client has paused
 
 
-def submit(client: Client, channel: Channel, job: str, payload: str) -> bool:
-    """Whether the job is settled: not if it never left, because nobody was there to take it."""
+def payload_of(job: str, config: Record) -> str:
+    """Its first word is the job's name; what follows is awkward, or as long as it is wanted."""
+    if config["payload_bytes"]:
+        return f"{job} ".ljust(config["payload_bytes"], "x")
+    dice = random.Random(f"{config['seed']} {job}")
+    return " ".join([job, *dice.choices(WORDS, k=dice.randint(0, 8))]) + " " * dice.randint(0, 2)
+
+
+def terms_of(job: str, config: Record) -> Record:
+    """What it is put with; empty if it is a job like any other."""
+    turn = int(job[1:]) - 1
+    delay_s = config["delays_s"][turn % len(config["delays_s"])]
+    priority = config["priorities"][turn % len(config["priorities"])]
+    terms = {"delay_s": delay_s, "priority": priority, "key": job if config["keyed"] else ""}
+    return {name: value for name, value in terms.items() if value}
+
+
+def submit(client: Client, channel: Channel, job: str, payload: str, terms: Record) -> bool:
+    """Whether the job is settled: not if nobody was there to take it, or will not say whether he did."""
+    options = "".join(f" {name.removesuffix('_s')}={value}" for name, value in terms.items())
     outcome, _ = client.operate(
-        "submit", {"job": job, "payload": payload},
-        lambda: f"SUBMIT {payload}", lambda reply: {"id": after("JOB_ID", reply)},
+        "submit", {"job": job, "payload": payload, **terms},
+        lambda: f"PUT{options} -- {payload}" if terms else f"SUBMIT {payload}",
+        lambda reply: {"id": after("JOB_ID", reply)},
     )  # fmt: skip
     if outcome == "ok":
         channel.gate("submitted", job)
-    return outcome != "unreachable"
+    elif outcome == "refused" and client.refusal.startswith(NOT_NOW):
+        channel.pause(RECONNECT_PAUSE_S[1])
+        return False
+    return outcome in ("ok", "refused") or (outcome == "unknown" and "key" not in terms)
 
 
 def work(client: Client, channel: Channel, config: Record) -> None:
@@ -302,7 +326,7 @@ def work(client: Client, channel: Channel, config: Record) -> None:
             channel.pause(0 if client.has_tokens else POLL_INTERVAL_S)
             continue
         channel.gate("delivered", job["job"])
-        Attempt(client, channel, config, job).run(fails=dice.random() < config["fail_rate"])
+        Attempt(client, channel, config, job).run(lot=dice.random())
 
 
 class Attempt:
@@ -315,11 +339,16 @@ class Attempt:
         self.renew_at = time.monotonic() + self.renewal_s
         self.renew_until = time.monotonic() + (config["max_runtime_s"] or math.inf)
 
-    def run(self, fails: bool) -> None:
+    def run(self, lot: float) -> None:
+        """`lot`, from 0 to 1, decides how it goes."""
+        fail_rate = self.config["fail_rate"]
         self.reach("before_work")
         self.wait(self.config["work_time_s"])
-        if fails:
+        if lot < fail_rate:
             self.tell("fail", confirmed="failed")
+            return
+        if self.client.has_tokens and lot < fail_rate + self.config["release_rate"]:
+            self.tell("release")
             return
         if self.config["effect"]:
             self.reach("before_effect")
@@ -358,7 +387,7 @@ class Attempt:
         self.renew_at = time.monotonic() + self.renewal_s if outcome == "ok" else math.inf
 
     def tell(self, f: str, sent: str = "", confirmed: str = "") -> str:
-        """Says how it goes: ack, fail or touch. The gates are passed when it was sent, and confirmed."""
+        """Says ack, fail, release or touch. The gates are passed when it was sent, and confirmed."""
         job = self.job["job"]
         question = f"{f.upper()} {self.job['id']} {self.job['token'] or ''}".rstrip()
         value = {name: self.job[name] for name in ("job", "id", "token")}

@@ -9,7 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
+from dsjq_lab.shim import Order
 
+IN_MEMORY = "it keeps its jobs in memory, and has no disk"
 Signal = Literal["kill", "term", "pause", "resume"]
 
 
@@ -45,7 +47,14 @@ class Exit(NamedTuple):
     status: int  # negative: the signal that ended it
 
 
-Event = Op | Gate | Effect | Ready | Exit
+class Struck(NamedTuple):
+    """What the lab ordered the broker's disk to do has happened, for the first time; and more about it."""
+
+    process: str
+    value: dict[str, int]
+
+
+Event = Op | Gate | Effect | Ready | Exit | Struck
 
 
 class World(Protocol):
@@ -57,6 +66,10 @@ class World(Protocol):
     def lateness_ns(self) -> int:
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the broker has a folder for its jobs."""
+
     def now_ns(self) -> int: ...
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
@@ -67,6 +80,15 @@ class World(Protocol):
 
     def tell(self, name: str, word: str) -> None:
         """Says a word to a client (workload.py: Channel); a no-op if it has ended."""
+
+    def disk_unseen(self) -> str:
+        """Why the lab neither sees what the broker does to its disk, nor can disturb it; empty if it can."""
+
+    def order(self, order: Order) -> None:
+        """Tells the disk of the running broker what to do; a Struck follows when it has begun to."""
+
+    def lose_power(self) -> int:
+        """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
 
     def next_event(self, deadline_ns: int) -> Event | None:
         """The next thing that happened; None if nothing has until the deadline."""

@@ -14,11 +14,14 @@ class Place(NamedTuple):
     ack_timeout_s: float
     max_attempts: int
     store: str  # "memory": what it is asked to keep ends with it
+    backoff_s: float | None = None
+    backoff_cap_s: float = 0.0
 
 
 class Broker(ABC):
     name: str  # in headings, and in `expect … with`
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
+    is_python: bool  # started as `python FILE …` or `python -m MODULE …`: the lab can load its shim first
     limits_attempts: bool  # it was told the limit, so that it may be held to it
 
     @abstractmethod

@@ -18,6 +18,7 @@ PLACEHOLDERS = ("port", "host", "data", "ack_timeout", "max_attempts")
 
 class Command(Broker):
     core = True
+    is_python = False
 
     def __init__(self, text: str) -> None:
         self.name = text

@@ -11,6 +11,7 @@ from dsjq_lab.brokers.broker import Broker, Place
 
 class Dsjq(Broker):
     core = False
+    is_python = True
     limits_attempts = True
 
     def __init__(self, file: Path | None = None) -> None:
@@ -25,6 +26,9 @@ class Dsjq(Broker):
             "--ack-timeout": f"{place.ack_timeout_s:g}s",
             "--max-attempts": str(place.max_attempts),
         }
+        if place.backoff_s is not None:
+            options["--backoff"] = f"{place.backoff_s:g}s"
+            options["--backoff-cap"] = f"{place.backoff_cap_s:g}s"
         if self.is_durable(place.store):
             options |= {"--data": str(place.data), "--store": place.store}
         return [sys.executable, *program, *(word for option in options.items() for word in option)]

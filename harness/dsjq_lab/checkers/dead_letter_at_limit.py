@@ -3,7 +3,8 @@
 Attempts are counted twice over. The *certain* ones are the deliveries that somebody read: more of them than
 the limit, and the job was tried too often. The *possible* ones are those and every request whose reply was
 lost while the job existed: fewer of them than the limit, and it was given up too early. Each kick that may
-have counted gives a job as many attempts again.
+have counted gives a job as many attempts again. What was released does not count: by its worker with RELEASE,
+or by a broker that was told to stop and took back what was in flight.
 """
 
 from collections import Counter
@@ -39,12 +40,22 @@ def _too_often(model: Model, limit: int) -> Iterator[Finding]:
             continue
         attempts: dict[tuple[int, str], list[Delivery]] = {}
         for delivery in job.deliveries:
-            if (count := model.count(delivery)) is not None:
+            count = model.count(delivery)
+            if count is not None and not _may_be_free(delivery, model):
                 attempts.setdefault((count, delivery.id), []).append(delivery)
         for tried in attempts.values():
             if len(tried) > allowed:
                 summary = f"job {job.nonce} delivered {len(tried)} times, and the limit is {allowed}"
                 yield Finding(summary, job.nonce, tuple(op for delivery in tried for op in delivery.call.ops))
+
+
+def _may_be_free(delivery: Delivery, model: Model) -> bool:
+    if any(call.f == "release" and call.outcome != "fail" for call in delivery.settles):
+        return True
+    for death in model.deaths[model.life(delivery.invoked_ns) :][:1]:
+        ended = any(c.f != "touch" and c.returned_ns < death.begin_ns for c in delivery.settles)
+        return death.polite and not ended and delivery.lapsed_ns > death.begin_ns
+    return False
 
 
 def _wrongly_dead(model: Model, limit: int) -> Iterator[Finding]:

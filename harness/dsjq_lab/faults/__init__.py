@@ -1,5 +1,6 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
+from dsjq_lab.faults.disk import FsyncError, KillOn, PowerLoss, SlowFsync
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
@@ -19,4 +20,8 @@ FAULTS: dict[str, Fault] = {
     "hang": Hang(),
     "throttle": Throttle(),
     "kick": Kick(),
+    "kill_on": KillOn(),
+    "power_loss": PowerLoss(),
+    "fsync_error": FsyncError(),
+    "slow_fsync": SlowFsync(),
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from dsjq_lab.cast import Strike
+from dsjq_lab.shim import Order
 from dsjq_lab.world import Signal
 
 
@@ -18,6 +19,19 @@ class Lab(Protocol):
     def tell(self, name: str, word: str) -> None:
         """Says a word to a client (workload.py: Channel)."""
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the broker has a folder for its jobs."""
+
+    def disk_unseen(self) -> str:
+        """Why the lab neither sees what the broker does to its disk, nor can disturb it; empty if it can."""
+
+    def order(self, order: Order) -> None:
+        """Tells the broker's disk what to do."""
+
+    def lose_power(self) -> int:
+        """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
+
     def later(self, seconds: float, action: Callable[[], None]) -> int:
         """Does something in a while, unless the experiment is over by then; at which time, in ns."""
 
@@ -29,10 +43,16 @@ class Fault(ABC):
     # It has struck when its effect was seen at once, or its victim's exit, or when its victim says so.
     shown_by: ClassVar[Literal["effect", "exit", "report"]]
 
+    may_end_it: ClassVar[bool] = False  # a victim that then ends by itself does well, and is started again
+
+    def why_not(self, lab: Lab) -> str:
+        """Why it cannot be done here; empty if it can."""
+        return ""
+
     @abstractmethod
     def strike(self, lab: Lab, strike: Strike) -> bool:
         """Begins it. False if it did not bite."""
 
     @abstractmethod
-    def heal(self, lab: Lab, strike: Strike) -> None:
-        """Ends it."""
+    def heal(self, lab: Lab, strike: Strike) -> bool:
+        """Ends it. False if it is not over before its victim is up again."""

@@ -14,5 +14,6 @@ class Hang(Fault):
         lab.tell(strike.victim.name, "hang")
         return True
 
-    def heal(self, lab: Lab, strike: Strike) -> None:
+    def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.tell(strike.victim.name, "go")
+        return True

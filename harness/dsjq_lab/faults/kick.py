@@ -11,5 +11,6 @@ class Kick(Fault):
         lab.tell(strike.victim.name, "kick")
         return True
 
-    def heal(self, lab: Lab, strike: Strike) -> None:
+    def heal(self, lab: Lab, strike: Strike) -> bool:
         """What was kicked stays kicked."""
+        return True

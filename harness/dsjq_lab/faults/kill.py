@@ -10,5 +10,6 @@ class Kill(Fault):
     def strike(self, lab: Lab, strike: Strike) -> bool:
         return lab.signal(strike.victim.name, "kill")
 
-    def heal(self, lab: Lab, strike: Strike) -> None:
+    def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.start(strike.victim.name)
+        return False

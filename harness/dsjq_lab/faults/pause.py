@@ -10,5 +10,6 @@ class Pause(Fault):
     def strike(self, lab: Lab, strike: Strike) -> bool:
         return lab.signal(strike.victim.name, "pause")
 
-    def heal(self, lab: Lab, strike: Strike) -> None:
+    def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.signal(strike.victim.name, "resume")
+        return True

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dsjq_lab.history import Op
 from dsjq_lab.model import Model
@@ -17,6 +17,7 @@ from dsjq_lab.verdict import VIOLATED, Verdict
 
 LINES_MAX = 12
 PLACES_MAX = 6
+TERMS = ("delay_s", "priority", "key")  # of a submission
 
 WRONG = {  # what is wrong with the last piece of the evidence
     "no_lost_job": "and then it was gone",
@@ -32,6 +33,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "dead_letter_at_limit": "not at the limit of its attempts",
     "fifo": "after one that was submitted later",
     "requeue_keeps_position": "after one that was submitted later",
+    "urgent_first": "so many less urgent were delivered meanwhile",
     "no_starvation": "so many were delivered meanwhile",
     "not_early": "must not be: its delay was not over",
     "deduplicated": "must not be: this key had a job",
@@ -44,9 +46,12 @@ WRONG = {  # what is wrong with the last piece of the evidence
 }
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
-    "hang": "handler stuck", "throttle": "slowed down",
+    "hang": "handler stuck", "throttle": "slowed down", "kill_on": "killed by its disk",
+    "power_loss": "loses its power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
 }  # fmt: skip
-HEALED = {"pause": "resumed", "hang": "goes on", "throttle": "at full speed"}  # the others: back
+HEALED = {
+    "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
+}  # fmt: skip  # the others: back
 
 
 class Event(NamedTuple):
@@ -80,7 +85,7 @@ def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
     story = Story(model)
     events = list(story.of(verdict.job)) if verdict.job is not None else []
     told = {op for event in events for op in event.ops}
-    others = [story.ops[op] for op in verdict.ops if op not in told]
+    others = [story.ops[op] for op in verdict.ops if op not in told and story.ops[op].process != "nemesis"]
     events += [noted(op) for op in others if op.type != "invoke"]
     events.sort(key=lambda event: event.time_ns)
     proof = [index for index, event in enumerate(events) if set(event.ops) & set(verdict.ops)]
@@ -118,7 +123,7 @@ class Story:
         model = self.model
         job = model.jobs.get(nonce) or Job(nonce, "")
         for submit in job.submits:
-            yield self.heard(submit, "SUBMIT")
+            yield self.heard(submit, submission(self.ops[submit.ops[0]].value))
         deliveries = [*job.deliveries, *(stray for stray in model.strays if stray.nonce == nonce)]
         for delivery in deliveries:
             yield from self.held(delivery)
@@ -165,6 +170,12 @@ class Story:
         ok = f"JOB_ID {reply.value['id']}" if call.f == "submit" and call.outcome == "ok" else "OK"
         said = {"ok": ok, "fail": reply.error, "info": f"?  {reply.error}: it may have happened"}
         return Event(call.returned_ns, call.process, f"{question} -> {said[call.outcome]}", call.ops)
+
+
+def submission(value: dict[str, Any]) -> str:
+    """How it was asked: with terms of its own, or without."""
+    terms = "".join(f" {name.removesuffix('_s')}={value[name]}" for name in TERMS if name in value)
+    return f"PUT{terms}" if terms else "SUBMIT"
 
 
 def noted(op: Op) -> Event:
@@ -236,8 +247,9 @@ def last_seen(job: Job) -> str:
     if not job.deliveries:
         return "in the broker, delivered to nobody" if job.acknowledged else "on the way to the broker"
     last = job.deliveries[-1]
-    if any(call.f == "fail" and call.outcome == "ok" for call in last.settles):
-        return f"given back by {last.call.process} with FAIL"
+    given_back = [call.f for call in last.settles if call.f in ("fail", "release") and call.outcome == "ok"]
+    if given_back:
+        return f"given back by {last.call.process} with {given_back[-1].upper()}"
     return f"with {last.call.process}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from dsjq_lab.checkers.legal_transitions import TRANSITIONS
 from dsjq_lab.history import Op, no_garbage
 from dsjq_lab.model import Model
-from dsjq_lab.report.explain import HEALED, STRUCK
+from dsjq_lab.report.explain import HEALED, STRUCK, submission
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
 from dsjq_lab.seen import Delivery, Strike, nonce_of
 
@@ -25,11 +25,11 @@ LANES = ("producer", BROKER, "worker", "auditor", LEDGER)  # jobs flow from left
 QUESTIONS = {"connect": "HELLO", "stats": "STATS", "dead": "JOBS", "reserve": "RESERVE"}
 BECOMES = {
     "submit": "PENDING", "reserve": "IN_FLIGHT", "touch": "IN_FLIGHT", "ack": "DONE", "fail": "PENDING",
-    "kick": "PENDING",
+    "release": "PENDING", "kick": "PENDING",
 }  # fmt: skip
 ASKED_BY = {  # a record of the broker's own -> the call that it may answer; of others, only time is the cause
     "Submitted": "submit", "Delayed": "submit", "Delivered": "reserve", "Touched": "touch", "Acked": "ack",
-    "Failed": "fail", "Died": "fail", "Kicked": "kick",
+    "Failed": "fail", "Died": "fail", "Released": "release", "Kicked": "kick",
 }  # fmt: skip
 
 
@@ -209,7 +209,7 @@ class _Telling:
         times = [self.model.death_ns(self.model.life(invoke.time_ns)) - 1, self.last_ns]
         if end and (heard_reply(end) or end.error in ("eof", "reset")):
             times.append(end.time_ns - 1)
-        if jobs and invoke.f in ("submit", "fail", "kick"):
+        if jobs and invoke.f in ("submit", "fail", "release", "kick"):
             deliveries = self.model.jobs[jobs[0]].deliveries if jobs[0] in self.model.jobs else []
             times += [d.returned_ns - 2 for d in deliveries if d.returned_ns > invoke.time_ns]
         return max(invoke.time_ns, int(min(times)))
@@ -222,7 +222,7 @@ class _Telling:
         if invoke.f == "fail" and job and job.nonce in self.model.dead:
             came_back = any(delivery.returned_ns > invoke.time_ns for delivery in job.deliveries)
             return BECOMES["fail"] if came_back else "DEAD"
-        return BECOMES.get(invoke.f, "")
+        return "DELAYED" if invoke.value.get("delay_s") else BECOMES.get(invoke.f, "")
 
     def effect(self, op: Op) -> None:
         """What a worker did to the outside world, and whether that let it."""
@@ -319,7 +319,7 @@ def recorded(record: Op) -> str:
 
 def question(invoke: Op) -> str:
     if invoke.f == "submit":
-        return f"SUBMIT {nonce_of(invoke.value['payload'])}"
+        return f"{submission(invoke.value)} {nonce_of(invoke.value['payload'])}"
     return QUESTIONS.get(invoke.f) or f"{invoke.f.upper()} {invoke.value.get('id', '')}".rstrip()
 
 

@@ -106,6 +106,7 @@ def totals(model: Model) -> Iterator[str]:
     optional["not settled"] = counts["attempted"] - sum(fates.values()) - counts["perhaps_done"]
     yield f"  Jobs       {counts['attempted']} submitted = {sum_of(fates, optional)}"
     optional = {"after a crash": counts["after_crash"], "after FAIL": counts["after_fail"]}
+    optional |= {"after RELEASE": counts["after_release"]}
     optional |= {"after a lease ran out": counts["after_lapse"], "after its ACK": counts["after_ack"]}
     optional |= {"while another held it": counts["while_held"], "unexpected": counts["unexpected"]}
     yield f"  Deliveries {counts['delivered']} = {sum_of({'first': counts['first']}, optional)}"

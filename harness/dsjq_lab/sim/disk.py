@@ -9,13 +9,16 @@ What it promises: `open` in all its modes, and the calls of `os` on descriptors 
 Linux; `flock` without waiting. What it leaves out: permissions, links, mmap, and time stamps.
 """
 
+import errno
 import fcntl
 import io
 import os
 import posixpath
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from dsjq_lab.shim import Order, Orders
 from dsjq_lab.sim.kernel import sim
 
 if TYPE_CHECKING:
@@ -46,7 +49,12 @@ class Inode:
         self.writes.append((length, None))
 
     def sync(self) -> None:
-        self.durable[:] = self.data
+        for write in self.writes:
+            _apply(self.durable, *write)
+        self.writes.clear()
+
+    def lose(self) -> None:
+        """A sync failed: what was to be written counts as clean from now on."""
         self.writes.clear()
 
     def cut_power(self, toss: Toss) -> None:
@@ -79,6 +87,9 @@ class Folder:
     def sync(self) -> None:
         self.durable = dict(self.names)
 
+    def lose(self) -> None:
+        """A sync failed; the names are still to be written."""
+
     def cut_power(self, toss: Toss) -> None:
         for name in sorted(self.names.keys() | self.durable.keys()):
             before, after = self.durable.get(name), self.names.get(name)
@@ -99,6 +110,10 @@ class Disk:
     def __init__(self, home: str = "/lab") -> None:
         self.root, self.home = Folder(), home
         self.failing: dict[str, OSError] = {}  # operation ("write", "fsync") -> the error it ends with
+        self.watched = "/"  # only there the lab's orders are obeyed
+        self.orders = Orders()
+        self.good_ns = 0  # when the last good sync of what is watched had returned
+        self.on_struck: Callable[[dict[str, int]], object] = lambda value: None
         self.make_folders(home)
         self.make_folders("/tmp")
 
@@ -147,6 +162,13 @@ class Disk:
             return False
         return True
 
+    def tell_once(self, order: Order) -> None:
+        if self.orders.begins(order):
+            self.on_struck({})
+
+    def watches(self, path: Any) -> bool:
+        return ("/" + "/".join(self.parts(path)) + "/").startswith(self.watched.rstrip("/") + "/")
+
     def fail_if_told(self, operation: str) -> None:
         if error := self.failing.get(operation):
             raise error
@@ -157,6 +179,7 @@ class OpenFile:
 
     def __init__(self, disk: Disk, path: Any, flags: int) -> None:
         self.disk, self.flags, self.position = disk, flags, 0
+        self.watched = disk.watches(path)
         folder, name = disk.place(path) if disk.parts(path) else (disk.root, "")
         node: Inode | Folder | None = folder.names.get(name) if name else disk.root
         if node is not None and flags & os.O_CREAT and flags & os.O_EXCL:
@@ -196,6 +219,12 @@ class OpenFile:
         start = self.position if position is None else position
         if self.flags & os.O_APPEND:
             start = len(self.inode.data)
+        order = self.due("write")
+        if order and order.do == "die":  # in the middle of it
+            self.inode.write(start, data[: len(data) // 2])
+            die()
+        if order and order.do == "refuse":
+            data = self.what_fits(order, start, data)
         self.inode.write(start, data)
         if position is None:
             self.position = start + len(data)
@@ -213,10 +242,33 @@ class OpenFile:
             raise OSError(22, "Invalid argument")
         self.inode.truncate(length)
 
+    def what_fits(self, order: Order, start: int, data: bytes) -> bytes:
+        """On a full disk there is what was allocated before."""
+        room = len(self.inode.data) - start
+        if room < len(data):
+            self.disk.tell_once(order)
+            if room <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return data[: max(0, room)]
+
+    def due(self, operation: str) -> Order | None:
+        return self.disk.orders.due(operation) if self.watched else None
+
     def sync(self) -> None:
-        """Takes a while, in which others go on."""
         self.disk.fail_if_told("fsync")
+        order, kernel = self.due("fsync"), sim()
+        if order and order.do == "delay":
+            self.disk.tell_once(order)
+        kernel.block("fsync", kernel.now_ns + FSYNC_NS + round(order.seconds * 1e9 if order else 0))
+        if order and order.do == "fail":
+            self.node.lose()
+            self.disk.on_struck({"covers_from_ns": self.disk.good_ns, "failed_ns": kernel.now_ns})
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.node.sync()
+        if self.watched:
+            self.disk.good_ns = kernel.now_ns
+        if order and order.do == "die":
+            die()
 
     def lock(self, how: int) -> None:
         """flock(2): goes when it is closed, or its process ends."""
@@ -230,6 +282,13 @@ class OpenFile:
     def release(self) -> None:
         if isinstance(self.node, Inode) and self.node.locker is self:
             self.node.locker = None
+
+
+def die() -> None:
+    """SIGKILL, to the process that runs."""
+    process = sim().current.process
+    assert process is not None
+    sim().end(process, -signal.SIGKILL)
 
 
 class RawFile(io.RawIOBase):
@@ -391,12 +450,12 @@ def os_calls() -> dict[str, Any]:
         open_file = file(number)
         open_file.disk.fail_if_told("write")
         if offset + length > len(open_file.inode.data):
+            if (order := open_file.due("write")) and order.do == "refuse":
+                open_file.what_fits(order, len(open_file.inode.data), b"more")
             open_file.truncate(offset + length)
 
     def fsync(number: int) -> None:
-        open_file, kernel = file(number), sim()
-        kernel.block("fsync", kernel.now_ns + FSYNC_NS)
-        open_file.sync()
+        file(number).sync()
 
     def replace(source: Any, target: Any) -> None:
         disk = us().disk
@@ -405,6 +464,8 @@ def os_calls() -> dict[str, Any]:
         folder.names[name] = node
         folder, name = disk.place(source)
         del folder.names[name]
+        if disk.watches(target) and (order := disk.orders.due("rename")) and order.do == "die":
+            die()
 
     def unlink(path: Any) -> None:
         disk = us().disk

@@ -56,9 +56,7 @@ class Experiment:
         scenario: Scenario,
         broker: Broker | None = None,
         loader: Loader | None = None,
-        power_loss: bool = False,
     ) -> None:
-        self.power_loss = power_loss
         self.scenario, self.broker = scenario, broker or Dsjq()
         file = getattr(self.broker, "file", None)
         home = Path(dsjq.__file__).parent.parent
@@ -66,7 +64,7 @@ class Experiment:
         self.runs = 0
 
     def varied(self, scenario: Scenario) -> "Experiment":
-        return Experiment(scenario, self.broker, self.loader, self.power_loss)
+        return Experiment(scenario, self.broker, self.loader)
 
     def play(self, strategy: Strategy, watcher: Any = None) -> Run:
         self.runs += 1
@@ -76,7 +74,7 @@ class Experiment:
         kernel.watcher = watcher
         if isinstance(strategy, Seeded):
             strategy.late_ns_max = round(self.scenario.broker.ack_timeout_s * 1e9 / 8)
-        world = SimWorld(kernel, self.loader, self.scenario, self.broker, self.power_loss)
+        world = SimWorld(kernel, self.loader, self.scenario, self.broker)
         try:
             kernel.run(lambda: conduct(self.scenario, world))
         except (Stuck, Endless) as end:
@@ -100,6 +98,7 @@ class Experiment:
             ack_timeout_ns=round(scenario.broker.ack_timeout_s * 1e9),
             max_attempts=scenario.broker.max_attempts if self.broker.limits_attempts else None,
             finish_within_ns=round(scenario.finish_within_s * 1e9),
+            backoff_ns=round(scenario.broker.backoff_s_max * 1e9),
             durable=self.broker.is_durable(scenario.broker.store),
             options={"core": True} if self.broker.core else {},
         )

@@ -222,7 +222,8 @@ class Loader:
         module = self._execute(process, name, path, package, studied)
         if "_sys" in vars(module):
             vars(module).update(_sys=Sys("sys"))
-        if name in SHARED or (studied and is_stateless(module)):
+        is_package = package == name  # then what is loaded of it becomes an attribute: of one process only
+        if name in SHARED or (studied and not is_package and is_stateless(module)):
             self.shared[name] = module
         return module
 

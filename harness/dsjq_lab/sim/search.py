@@ -66,7 +66,7 @@ class Search:
     def make(self, seed: int) -> Seeded:
         return self.strategy(seed, self.points)
 
-    def until(self, over: Callable[[], bool], *, shrink_s: float = 20.0) -> Failure | None:
+    def until(self, over: Callable[[], bool], *, shrink_s: float = 40.0) -> Failure | None:
         """The next failure, confirmed and shrunk; None if there is none before it is `over`."""
         while not over():
             seed, run = self.next_run()
@@ -74,11 +74,11 @@ class Search:
                 return self.examined(seed, run, shrink_s)
         return None
 
-    def examined(self, seed: int, run: Run, shrink_s: float = 20.0) -> Failure:
+    def examined(self, seed: int, run: Run, shrink_s: float = 40.0) -> Failure:
         again = self.experiment.replay(run.schedule)
         if again.digest != run.digest:
             raise NotDeterministic(f"seed {seed}: {first_difference(run, again)}")
-        shrinker = Shrinker(self.experiment, run, run.failures[0], shrink_s)
+        shrinker = Shrinker(self.experiment, run, shrink_s)
         shrinker.shrink()
         best = shrinker.run
         return Failure(

@@ -19,13 +19,14 @@ from dsjq_lab.history import Op
 from dsjq_lab.live import TRACE
 from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
+from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
 from dsjq_lab.sim.kernel import Kernel, Task
 from dsjq_lab.sim.loader import Loader, SimUnsupported
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
 from dsjq_lab.warden import CHANNEL
-from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal
+from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
 CLIENT = Path(workload.__file__)
 PORT = 4730
@@ -43,20 +44,20 @@ def not_ready(process: Process) -> LabError:
 class SimWorld:
     """Implements dsjq_lab.world.World."""
 
-    def __init__(
-        self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker, power_loss: bool = False
-    ) -> None:
+    def __init__(self, kernel: Kernel, loader: Loader, scenario: Scenario, broker: Broker) -> None:
         self.kernel, self.loader, self.broker = kernel, loader, broker
-        self.power_loss = power_loss  # then a broker that is killed has lost its power, and its disk too
         self.network = kernel.network = Network()
         self.network.on_listen = self.note_listener
         kernel.on_death, kernel.on_deadlock = self.note_death, self.note_deadlock
         self.disk = Disk()
         self.disk.make_folders(str(DATA))
+        self.disk.watched = str(DATA)
+        self.disk.on_struck = lambda value: self.happened(Struck("broker", value))
         options = scenario.broker
         self.place = Place(
-            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store
-        )
+            "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
+            options.backoff_s, options.backoff_cap_s,
+        )  # fmt: skip
         self.ops: list[Op] = []
         self.events: deque[Event] = deque()
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
@@ -72,6 +73,10 @@ class SimWorld:
     @property
     def lateness_ns(self) -> int:
         return self.late_ns + self.kernel.stalled_ns
+
+    @property
+    def is_durable(self) -> bool:
+        return self.broker.is_durable(self.place.store)
 
     def now_ns(self) -> int:
         return self.kernel.now_ns
@@ -124,8 +129,6 @@ class SimWorld:
         match what:
             case "kill":
                 self.kernel.end(process, -9)
-                if self.power_loss and name == "broker":
-                    self.disk.folder(DATA).cut_power(self.kernel.draw)  # its trace is kept by the lab
             case "term":
                 process.signal(15)
             case "pause":
@@ -137,6 +140,17 @@ class SimWorld:
     def tell(self, name: str, word: str) -> None:
         if channel := self.channels.get(name):
             channel.connection.outgoing.put(word.encode() + b"\n")
+
+    def disk_unseen(self) -> str:
+        return "" if self.is_durable else IN_MEMORY
+
+    def order(self, order: Order) -> None:
+        self.disk.orders.give(order)
+
+    def lose_power(self) -> int:
+        """Its trace is kept by the lab, elsewhere. What is gone is tossed for, and found out by nobody."""
+        self.disk.folder(DATA).cut_power(self.kernel.draw)
+        return 0
 
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
