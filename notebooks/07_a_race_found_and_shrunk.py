@@ -82,7 +82,7 @@ print(predicted(failures, f"{sum(played.outcome == 'fail' for played in live)} o
 # failure is made small: fewer jobs, fewer workers, fewer switches, as long as it still fails.
 
 # %%
-found = explore("two_workers.yaml", broker="two_steps.py", runs=200, seed=90)
+found = explore("two_workers.yaml", broker="two_steps.py", runs=1000, seed=90)
 found
 
 # %% [markdown]

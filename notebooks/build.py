@@ -33,14 +33,16 @@ def played(lesson: Path) -> Any:
     Its folder has the shelves of the repository, so that names are short, and is removed afterwards.
     """
     notebook = jupytext.read(lesson)
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})  # what a machine adds of its own is left out
+    # What a machine would add of its own is left out.
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{lesson.stem}-{number}"
     environment = {name: value for name, value in os.environ.items() if name != "DSJQ_RUNS"}
     with tempfile.TemporaryDirectory() as folder:
         for shelf in ("scenarios", "zoo"):
             (Path(folder) / shelf).symlink_to(HERE.parent / shelf)
-        manager = AsyncKernelManager(kernel_name="python3", transport="ipc")  # no port, no network
+        # Over sockets of the file system: neither a port nor a network is needed.
+        manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
         client = nbclient.NotebookClient(
             notebook, km=manager, timeout=CELL_S_MAX, record_timing=False,
             resources={"metadata": {"path": folder}},

@@ -31,7 +31,6 @@ from dsjq_lab.report.trace import Trace
 from dsjq_lab.report.view import View
 from dsjq_lab.variation import Variation
 
-
 PLOT_BINS = 20  # of a run, so that a few dozen jobs make a curve and no comb
 
 
@@ -134,7 +133,7 @@ class Run:
         return frame(["invariant", "standing", "summary"], rows)
 
     def standing(self, invariant: str) -> str:
-        """What one invariant came to: "holds", "violated", "expected" … Raises KeyError if there is none such."""
+        """What one invariant came to: "holds", "violated", "expected" … Raises KeyError."""
         return {ruling.verdict.invariant: ruling.standing for ruling in self.result.rulings}[invariant]
 
     @cached_property

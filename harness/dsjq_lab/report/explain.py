@@ -47,7 +47,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
     "hang": "handler stuck", "throttle": "slowed down", "kill_on": "killed by its disk",
-    "power_loss": "loses its power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
+    "power_loss": "without power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
