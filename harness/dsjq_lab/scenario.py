@@ -27,6 +27,7 @@ from dsjq_lab.scenario_faults import (
     Term,
     Throttle,
     Timed,
+    TornTail,
     When,
 )
 from dsjq_lab.scenario_format import (
@@ -59,6 +60,7 @@ __all__ = [
     "Term",
     "Throttle",
     "Timed",
+    "TornTail",
     "Victim",
     "When",
     "json_schema",

@@ -264,6 +264,27 @@ class PowerLoss(Kill):
     victim: TheBroker = key("power_loss")
 
 
+class TornTail(Kill):
+    verb = "torn_tail"
+    victim: TheBroker = key("torn_tail")
+    torn_bytes: AtLeastOne = key("bytes", 5)
+
+    def what(self) -> str:
+        return f"{super().what()} by {self.torn_bytes} bytes"
+
+
+class BitFlip(Kill):
+    verb = "bit_flip"
+    victim: TheBroker = key("bit_flip")
+
+
+class DiskFull(Pause):
+    """A broker that then ends is started again when there is room."""
+
+    verb, of_the_disk = "disk_full", True
+    victim: TheBroker = key("disk_full")
+
+
 class FsyncError(Fault):
     """A broker that then ends is started again."""
 
@@ -284,7 +305,7 @@ VERBS: dict[str, type[Deed]] = {
     deed.verb: deed
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync,
+        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull,
     )
 }  # fmt: skip
 
@@ -304,6 +325,9 @@ AnyDeed = Annotated[
     | Annotated[KillOn, Tag("kill_on")]
     | Annotated[PowerLoss, Tag("power_loss")]
     | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")],
+    | Annotated[SlowFsync, Tag("slow_fsync")]
+    | Annotated[TornTail, Tag("torn_tail")]
+    | Annotated[BitFlip, Tag("bit_flip")]
+    | Annotated[DiskFull, Tag("disk_full")],
     Discriminator(verb_of),
 ]
