@@ -30,7 +30,7 @@ class Link:
         self.unsent = bytearray()  # replies
 
     def serve(self) -> None:
-        self.session = self.server.broker.connect(self.is_gone)
+        self.session = self.server.broker.connect(lambda: self.server.stopping or self.has_hung_up())
         self.session.gathers = True
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,9 +65,6 @@ class Link:
 
     def execute(self, command: Command) -> Reply:
         return self.server.broker.execute(command, self.session)
-
-    def is_gone(self) -> bool:
-        return self.server.stopping or self.has_hung_up()
 
     def has_hung_up(self) -> bool:
         """False as long as there is something left to read, even if it is the last."""

@@ -1,9 +1,10 @@
 """A door with a lock: TLS, so that nobody listens in, and AUTH, so that strangers stay outside.
 
-A connection begins as a stranger's. It may say AUTH, PING and QUIT, in lines of at most 256 bytes, and not for
-long; three wrong secrets end it. Then its user's role says which commands it may send. Nothing here knows what
-the commands do, so a new one is the admin's alone until a role is given it.
+A connection begins as a stranger's. It may say AUTH, PING and QUIT, in lines of at most 256 bytes, and not
+for long; three wrong secrets end it. Then its user's role says which commands it may send. Nothing here knows
+what the commands do, so a new one is the admin's alone until a role is given it.
 """
+import contextlib
 import ipaddress
 import select
 import socket
@@ -17,7 +18,7 @@ from .. import messages as m
 from ..broker import Broker
 from ..client import Refused
 from ..server import Server
-from ..text import LINE_MAX, LineCoding
+from ..text import LINE_MAX, LineCoding, decode_command
 from .credentials import Users
 from .limits import LimitedLink, LimitedServer, Limits, Weighed
 
@@ -50,7 +51,7 @@ class GuardedLines(LineCoding):
     def commands(self, data: bytes) -> Iterator[m.Command | m.Error]:
         for line in self.feed(data):
             if isinstance(line, m.Error) or not line.startswith(b"AUTH "):
-                yield line if isinstance(line, m.Error) else self.decode_command(line)
+                yield line if isinstance(line, m.Error) else decode_command(line)
             else:
                 yield _auth(line)  # type: ignore[misc]  # a command of this file alone
 
@@ -71,6 +72,7 @@ class Guard(NamedTuple):
 
 class SecureLink(LimitedLink):
     server: "SecureServer"
+    first_coding = GuardedLines
 
     def __init__(self, server: Server, conn: socket.socket):
         super().__init__(server, conn)
@@ -109,7 +111,8 @@ class SecureLink(LimitedLink):
     def authenticate(self, auth: Auth) -> m.Reply:
         users = self.server.guard.users
         if self.ended or users is None:
-            return m.Error("UNAUTHENTICATED", "too many guesses" if self.ended else "nobody is asked who it is")
+            why = "too many guesses" if self.ended else "nobody is asked for a name here"
+            return m.Error("UNAUTHENTICATED", why)
         self.role = ""  # an attempt that fails leaves nobody inside
         if role := users.role(*auth):
             self.enter(role)
@@ -128,10 +131,8 @@ class SecureLink(LimitedLink):
 
     def hang_up(self, how: int) -> None:
         """Below TLS: its own shutdown would make a thread that is about to write do so in the clear."""
-        try:
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
             socket.socket.shutdown(self.conn, how)
-        except OSError:
-            pass  # it has ended meanwhile
 
 
 class SecureServer(LimitedServer):
@@ -173,7 +174,7 @@ class Door:
         self.user, self.secret = user, secret
 
     def __call__(self, address: tuple[str, int], timeout_s: float) -> socket.socket:
-        """Raises Refused if the user is not let in; OSError, also if the broker's certificate is another's."""
+        """Raises Refused if the user is not let in; OSError, also if the certificate is another's."""
         opened = socket.create_connection(address, timeout_s)
         try:
             if self.tls:
