@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", nargs="?", default="")
     sub.add_argument("--file", type=Path, required=True, help="what `serve --users` is given")
     sub.add_argument("--role", choices=["producer", "worker", "admin"], default="worker",
-                     help="of who is added (default: %(default)s); the secret is in DSJQ_SECRET, or is asked for")
+                     help="of who is added (default: %(default)s); its secret is in DSJQ_SECRET or asked for")
 
     about = "Make a throw-away authority and a broker's certificate: ca.pem, server.pem, server.key."
     sub = commands.add_parser("certs", help=about, description=about)

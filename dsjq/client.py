@@ -36,7 +36,7 @@ class Connection:
                  connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection):
         self.timeout_s = timeout_s
         self.turn = threading.Lock()
-        self.coding = LineCoding(16 * LINE_MAX)
+        self.coding = LineCoding(32 * LINE_MAX)
         try:
             self.socket = connect((host, port), timeout_s)
         except OSError as problem:

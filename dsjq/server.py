@@ -26,8 +26,7 @@ class Link:
     first_coding: type[LineCoding] = LineCoding
 
     def __init__(self, server: "Server", conn: socket.socket):
-        self.server, self.conn, self.coding = server, conn, self.first_coding()
-        self.unsent = bytearray()  # replies
+        self.server, self.conn, self.coding, self.unsent = server, conn, self.first_coding(), bytearray()
 
     def serve(self) -> None:
         self.session = self.server.broker.connect(lambda: self.server.stopping or self.has_hung_up())

@@ -10,7 +10,6 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,8 @@ from .. import messages as m
 from ..broker import Broker
 from ..client import Refused
 from ..server import Server
-from ..text import LINE_MAX, LineCoding, decode_command
+from ..text import LINE_MAX, decode_command
+from .codings import Offering
 from .credentials import Users
 from .limits import LimitedLink, LimitedServer, Limits, Weighed
 
@@ -42,25 +42,21 @@ class Auth(NamedTuple):
         return f"Auth({self.user!r}, …)"  # whatever prints commands prints no secret
 
 
-class GuardedLines(LineCoding):
-    """Lines, with one more command, that no other coding needs: who speaks frames has said AUTH before."""
+class GuardedLines(Offering):
+    """Lines, with one command more, which no other coding needs: who speaks frames has said AUTH before."""
 
     def __init__(self) -> None:
-        super().__init__(STRANGERS_LINE_MAX)
+        super().__init__()
+        self.line_max = STRANGERS_LINE_MAX
 
-    def commands(self, data: bytes) -> Iterator[m.Command | m.Error]:
-        for line in self.feed(data):
-            if isinstance(line, m.Error) or not line.startswith(b"AUTH "):
-                yield line if isinstance(line, m.Error) else decode_command(line)
-            else:
-                yield _auth(line)  # type: ignore[misc]  # a command of this file alone
-
-
-def _auth(line: bytes) -> Auth | m.Error:
-    words = line.decode("utf-8", "replace").split(" ")
-    if len(words) != 3 or not all(words):
-        return m.Error("BAD_ARGUMENTS", "AUTH: takes a user and a secret")
-    return Auth(*words[1:])
+    @staticmethod
+    def decode_command(line: bytes) -> m.Command | m.Error:
+        if not line.startswith(b"AUTH "):
+            return decode_command(line)
+        words = line.decode("utf-8", "replace").split(" ")
+        if len(words) != 3 or not all(words):
+            return m.Error("BAD_ARGUMENTS", "AUTH: takes a user and a secret")
+        return Auth(*words[1:])  # type: ignore[return-value]  # known to this file alone
 
 
 class Guard(NamedTuple):
