@@ -122,6 +122,12 @@ class Conductor:
     def lose_power(self) -> int:
         return self.world.lose_power()
 
+    def clock_unreachable(self) -> str:
+        return self.world.clock_unreachable()
+
+    def step_clock(self, seconds: float) -> None:
+        self.world.step_clock(seconds)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None

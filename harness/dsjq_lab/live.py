@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, workload
+from dsjq_lab import shim, trace, wallclock, workload
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -65,6 +65,8 @@ class LiveWorld:
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
+        self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
+        self.clock_off_s = 0.0
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
@@ -97,6 +99,10 @@ class LiveWorld:
                 python, *program = argv
                 argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
                 theirs = self.open_channel(name)
+            if self.clock and self.broker.is_python:
+                python, *program = argv
+                argv = [python, wallclock.__file__, str(self.clock), *program]
+                self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
@@ -145,6 +151,16 @@ class LiveWorld:
 
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+
+    def clock_unreachable(self) -> str:
+        if self.broker.is_python:
+            return ""
+        return "the lab sets the clock of a Python broker alone (--broker FILE.py); or explore it"
+
+    def step_clock(self, seconds: float) -> None:
+        assert self.clock
+        self.clock_off_s += seconds
+        wallclock.set_off(str(self.clock), self.clock_off_s)
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -233,6 +249,10 @@ class LiveWorld:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def steps_clock(scenario: Scenario) -> bool:
+    return any(fault.verb == "clock_step" for fault in scenario.faults)
 
 
 class Channel:

@@ -20,6 +20,7 @@ from dsjq_lab.scenario_values import (
     Name,
     Occurrence,
     Share,
+    Step,
     Strict,
     Victim,
     key,
@@ -280,11 +281,26 @@ class SlowFsync(Pause):
     by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
 
 
+def only_its_clock(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker's clock is set: write 'broker'")
+    return victim
+
+
+class ClockStep(Deed):
+    verb = "clock_step"
+    victim: Annotated[AnyVictim, AfterValidator(only_its_clock)] = key("clock_step")
+    by_s: Step = key("by")
+
+    def what(self) -> str:
+        return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"
+
+
 VERBS: dict[str, type[Deed]] = {
     deed.verb: deed
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync,
+        KillOn, PowerLoss, FsyncError, SlowFsync, ClockStep,
     )
 }  # fmt: skip
 
@@ -304,6 +320,7 @@ AnyDeed = Annotated[
     | Annotated[KillOn, Tag("kill_on")]
     | Annotated[PowerLoss, Tag("power_loss")]
     | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")],
+    | Annotated[SlowFsync, Tag("slow_fsync")]
+    | Annotated[ClockStep, Tag("clock_step")],
     Discriminator(verb_of),
 ]

@@ -1,5 +1,6 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
+from dsjq_lab.faults.clock_step import ClockStep
 from dsjq_lab.faults.disk import FsyncError, KillOn, PowerLoss, SlowFsync
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
@@ -24,4 +25,5 @@ FAULTS: dict[str, Fault] = {
     "power_loss": PowerLoss(),
     "fsync_error": FsyncError(),
     "slow_fsync": SlowFsync(),
+    "clock_step": ClockStep(),
 }

@@ -48,6 +48,7 @@ STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
     "hang": "stuck in its work", "throttle": "slowed down", "kill_on": "killed by its disk",
     "power_loss": "loses its power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
+    "clock_step": "given another time of day",
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",

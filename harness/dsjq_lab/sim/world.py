@@ -152,6 +152,12 @@ class SimWorld:
         self.disk.folder(DATA).cut_power(self.kernel.draw)
         return 0
 
+    def clock_unreachable(self) -> str:
+        return ""
+
+    def step_clock(self, seconds: float) -> None:
+        self.kernel.calendar_s += seconds
+
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
         if not process.alive:
