@@ -118,17 +118,17 @@ class Server:
         while not self.stopping:
             try:
                 self.admit(*self.listener.accept())
-            except OSError as problem:
-                if not self.stopping:  # out of descriptors, say: that passes, so neither give up nor spin
+            except (OSError, RuntimeError) as problem:
+                if not self.stopping:  # no descriptor or no thread is left: neither give up nor spin
                     print(f"cannot accept: {problem}", file=sys.stderr)
                     time.sleep(ACCEPT_PAUSE_S)
 
     def admit(self, conn: socket.socket, address: tuple[str, int]) -> None:
         link = self.link(self, conn)
         thread = threading.Thread(target=link.serve, daemon=True)
-        with self.lock:
+        with self.lock:  # so that it cannot leave before it is known, nor be known if it cannot start
+            thread.start()
             self.links[link] = thread
-        thread.start()
 
     def leave(self, link: Link) -> None:
         with self.lock:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, wallclock, workload
+from dsjq_lab import shim, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -31,6 +31,7 @@ READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
+NO_FILE = "-shm"  # what processes that use SQLite share: it is made anew
 SIGNALS: dict[Signal, int] = {
     "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
 }  # fmt: skip
@@ -62,12 +63,13 @@ class LiveWorld:
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
         )
+        self.introduction = broker.introduce(self.place)
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
-        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
+        self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen
@@ -91,6 +93,9 @@ class LiveWorld:
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         port = self.place.port
+        if name == "broker" and self.broker.attached:
+            self.events.append(Ready("broker", None))
+            return
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
@@ -107,8 +112,8 @@ class LiveWorld:
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
-        told = json.dumps({**config, "port": port, "core": self.core})
-        argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
+        told = json.dumps({**config, **self.introduction, "port": port, "core": self.core})
+        argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
 
     def open_channel(self, name: str) -> socket.socket:
@@ -119,6 +124,8 @@ class LiveWorld:
         return theirs
 
     def signal(self, name: str, what: Signal) -> bool:
+        if name not in self.running:
+            return False  # the broker is not ours
         process, processes = self.running[name], self.processes
         try:
             processes.signal(process, SIGNALS[what])
@@ -152,6 +159,18 @@ class LiveWorld:
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        files = [path for path in self.place.data.rglob("*") if path.is_file() and path.stat().st_size]
+        written = [path for path in files if not path.name.endswith(NO_FILE)]
+        if not written:
+            return None
+        newest = max(written, key=lambda path: path.stat().st_mtime_ns)
+        return str(newest.relative_to(self.place.data)), newest.read_bytes()
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        with (self.place.data / name).open("r+b") as file:
+            file.truncate(file.write(data))
+
     def clock_unreachable(self) -> str:
         if self.broker.is_python:
             return ""
@@ -175,9 +194,9 @@ class LiveWorld:
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
-        broker = self.running["broker"]
         if self.ready_by_s is None:
             return
+        broker = self.running["broker"]
         problem = None
         if not self.processes.listens(broker, self.place.port):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
@@ -193,7 +212,7 @@ class LiveWorld:
         return self.write({**moment, "value": value, "error": error})
 
     def resources(self, name: str) -> dict[str, int]:
-        return self.processes.resources(self.running[name])
+        return self.processes.resources(self.running[name]) if name in self.running else {}
 
     def collect(self) -> None:
         for op in trace.read(self.trace):

@@ -67,6 +67,10 @@ class World(Protocol):
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
     @property
+    def ready_timeout_s(self) -> float:
+        """How long a broker may take to start, before its Ready names a problem."""
+
+    @property
     def is_durable(self) -> bool:
         """Whether the broker has a folder for its jobs."""
 
@@ -89,6 +93,12 @@ class World(Protocol):
 
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
+
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """Of the broker's folder: its name, and what is in it; None if nothing was written there."""
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Puts that into a file of the dead broker's folder."""
 
     def clock_unreachable(self) -> str:
         """Why the lab cannot set the broker's wall clock; empty if it can."""
