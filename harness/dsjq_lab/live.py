@@ -150,7 +150,7 @@ class LiveWorld:
         if not self.is_durable:
             return IN_MEMORY
         if not self.broker.is_python:
-            return "the lab sees into a Python broker alone (--broker FILE.py)"
+            return "its disk is seen if it is a Python program, started by --broker FILE.py"
         return shim.Platter(str(self.platter)).blind
 
     def order(self, order: shim.Order) -> None:
