@@ -50,6 +50,7 @@ STRUCK = {
     "power_loss": "without power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
     "torn_tail": "killed, its last record torn", "bit_flip": "killed, a bit of its file flipped",
     "disk_full": "on a full disk",
+    "clock_step": "given another time of day",
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
