@@ -1,9 +1,9 @@
 """Jobs per second, one producer and one worker at once, of dsjq and of the real brokers that are here.
 
 `python -m bench peers [--jobs N] [--rounds R]`. Every broker does the same work in the same run, turn by
-turn, since a machine's speed changes from minute to minute: quote the ratios. Payloads have 64 bytes; producer
-and worker are processes of their own. A line of JSON for each way, the median of its rounds with the smallest
-and the greatest; and how it compares with the first.
+turn, since a machine's speed changes from minute to minute: quote the ratios. Payloads have 64 bytes;
+producer and worker are processes of their own. A line of JSON for each way: the median of its rounds, the
+smallest and the greatest; and how it compares with the first.
 """
 import argparse
 import contextlib
