@@ -122,6 +122,12 @@ class Conductor:
     def lose_power(self) -> int:
         return self.world.lose_power()
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        return self.world.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        self.world.calm(name)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None
@@ -149,7 +155,7 @@ class Conductor:
             case Effect():
                 self.write(event)
             case Struck():
-                self.strikes.hear_report(member, bitten=True, more=event.value)
+                self.strikes.hear_proof(member, event.value)
             case Ready():
                 self.broker_ready(event)
             case Exit():

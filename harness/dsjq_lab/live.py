@@ -24,6 +24,7 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
+from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
@@ -65,6 +66,10 @@ class LiveWorld:
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
+        self.proxy: Proxy | None = None
+        if any(fault.of_the_network for fault in scenario.faults):
+            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
+            self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
         self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
@@ -88,7 +93,6 @@ class LiveWorld:
         return time.monotonic_ns()
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        port = self.place.port
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
@@ -101,6 +105,7 @@ class LiveWorld:
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
+        port = self.proxy.port(name) if self.proxy else self.place.port
         told = json.dumps({**config, "port": port, "core": self.core})
         argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
@@ -145,6 +150,18 @@ class LiveWorld:
 
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        assert self.proxy is not None, "the scenario has a fault of the network"
+        return self.proxy.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        assert self.proxy is not None
+        self.proxy.calm(name)
+
+    def hear_proxy(self) -> None:
+        assert self.proxy is not None
+        self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -225,6 +242,8 @@ class LiveWorld:
         for channel in self.channels.values():
             channel.socket.close()
         self.processes.close()
+        if self.proxy:
+            self.proxy.close()
         self.port_lease.close()
         self.history.close()
 

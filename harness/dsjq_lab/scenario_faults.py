@@ -86,6 +86,7 @@ class Deed(Strict):
     verb: ClassVar[str]
 
     of_the_disk: ClassVar[bool] = False  # it needs the lab's shim between the broker and its disk
+    of_the_network: ClassVar[bool] = False  # it needs the lab's proxy between the clients and the broker
 
     victim: AnyVictim
     id: Name = None
@@ -250,13 +251,13 @@ class KillOn(Kill):
         return f"kill broker at its {operation} number {nth} from then"
 
 
-def only_a_disk(victim: Victim) -> Victim:
+def only_broker(victim: Victim) -> Victim:
     if victim.role != "broker":
-        raise PydanticCustomError("value", "only the broker has a disk: write 'broker'")
+        raise PydanticCustomError("value", "this can be done to the broker alone: write 'broker'")
     return victim
 
 
-TheBroker = Annotated[AnyVictim, AfterValidator(only_a_disk)]
+TheBroker = Annotated[AnyVictim, AfterValidator(only_broker)]
 
 
 class PowerLoss(Kill):
@@ -278,32 +279,3 @@ class SlowFsync(Pause):
     verb, of_the_disk = "slow_fsync", True
     victim: TheBroker = key("slow_fsync")
     by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
-
-
-VERBS: dict[str, type[Deed]] = {
-    deed.verb: deed
-    for deed in (
-        Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync,
-    )
-}  # fmt: skip
-
-
-def verb_of(entry: Any) -> str | None:
-    return next((word for word in entry if word in VERBS), None) if isinstance(entry, dict) else None
-
-
-AnyDeed = Annotated[
-    Annotated[Kill, Tag("kill")]
-    | Annotated[Term, Tag("term")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Pause, Tag("pause")]
-    | Annotated[Hang, Tag("hang")]
-    | Annotated[Throttle, Tag("throttle")]
-    | Annotated[Kick, Tag("kick")]
-    | Annotated[KillOn, Tag("kill_on")]
-    | Annotated[PowerLoss, Tag("power_loss")]
-    | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")],
-    Discriminator(verb_of),
-]

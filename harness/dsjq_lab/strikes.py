@@ -145,15 +145,20 @@ class Strikes:
         elif shown_by(strike) == "effect":
             self.confirm(strike)
 
-    def hear_report(self, victim: Member, bitten: bool, more: Mapping[str, Any] = NOTHING) -> None:
+    def hear_report(self, victim: Member, bitten: bool) -> None:
         """The victim itself says whether it was struck."""
         strike = victim.strike
         if strike is None or strike.phase != "begun":
             self.lab.tell(victim.name, "go")  # healed meanwhile
         elif bitten:
-            self.confirm(strike, more)
+            self.confirm(strike)
         else:
             self.miss(strike)
+
+    def hear_proof(self, victim: Member, proof: Mapping[str, Any]) -> None:
+        """What was done to its disk, or on its way, has taken effect."""
+        if victim.strike is not None and victim.strike.phase == "begun":
+            self.confirm(victim.strike, proof)
 
     def explains_exit(self, victim: Member) -> bool:
         """Whether a strike is to end this process, and has not done so yet."""
@@ -184,7 +189,7 @@ class Strikes:
         end = strike.fault.end
         if end is None or self.closing:
             strike.victim.retired = not strike.victim.alive
-            self.forget(strike)
+            (self.finish if strike.fault.of_the_network else self.forget)(strike)
         elif isinstance(end, float):
             self.not_calm_before(self.lab.later(end, partial(self.heal, strike)))
         elif strike.due or self.has_seen(end):

@@ -152,6 +152,12 @@ class SimWorld:
         self.disk.folder(DATA).cut_power(self.kernel.draw)
         return 0
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
+
+    def calm(self, name: str) -> None:
+        """There was nothing to be disturbed."""
+
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
         if not process.alive:
