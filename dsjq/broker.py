@@ -1,7 +1,8 @@
 """One lock around the core and the store; and the requesters who wait for a job.
 
 Every command takes the same path: under the lock decide, append, apply; outside of it wait until what
-the answer tells is safe; then it may leave. Nothing under the lock blocks: no send, no sleep, no fsync.
+the answer tells is safe; then it may leave. Who sent many commands waits once, and gets all answers together.
+Nothing under the lock blocks: no send, no sleep, no fsync.
 Time is sampled under the lock, so that it never runs backwards in the core.
 
 An answer about a job waits for that job's last record, whoever wrote it: a second ACK is not told OK
@@ -17,14 +18,19 @@ from . import messages as m
 from .lifecycle import Queue, apply, decide, due
 from .store import MemoryStore, StorageFull, Store
 
+NAME_MAX = 64  # letters
 SLICE_S = 1.0  # no one sleeps longer without looking whether the client is still there
 
 
 class Session:
-    """One client's connection, as the broker knows it. `gone` tells whether it has hung up."""
+    """One client's connection, as the broker knows it. `gone` tells whether it has hung up.
+
+    One that `gathers` replies waits itself, for the store to reach `position`, before it sends them.
+    """
 
     def __init__(self, id: int, gone: Callable[[], bool]):
         self.id, self.gone, self.name = id, gone, f"connection {id}"
+        self.position, self.gathers = 0, False
 
 
 class Broker:
@@ -62,7 +68,9 @@ class Broker:
             reply, position = self._turn(command, session)
             if isinstance(command, m.Reserve) and command.wait_s and isinstance(reply, m.Empty):
                 reply, position = self._wait_for_job(command, session)
-        self.store.wait(position)
+        session.position = max(session.position, position)
+        if not session.gathers:
+            self.store.wait(position)
         return reply
 
     def drain(self, grace_s: float) -> None:
@@ -108,7 +116,7 @@ class Broker:
 
     def _decide(self, command: m.Command, session: Session, now: float) -> tuple[m.Reply, list[m.Record]]:
         if isinstance(command, m.Hello):
-            session.name = command.name
+            session.name = command.name[:NAME_MAX] or session.name
             return m.Ok(), []
         if self.draining and isinstance(command, m.Submit | m.Reserve):
             closed = m.Error("DRAINING", "the broker is about to stop")

@@ -16,7 +16,6 @@ from typing import Any
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
-from .server import Server
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
@@ -70,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
                      help="keep the jobs in this folder; without it they end with the broker")
     sub.add_argument("--store", choices=["journal", "sqlite"],
                      help="how to keep them there (default: journal)")
+    limits = sub.add_argument_group("limits, beyond which the broker refuses")
+    for field, (kind, default, about) in LIMITS.items():
+        option = "--" + field.replace("_s", "_time").replace("_", "-")
+        limits.add_argument(option, dest=field, type=kind, default=default, metavar=default,
+                            help=f"{about} (default: %(default)s)")
 
     sub = command(_submit, "Submit jobs and print their ids.")
     sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
@@ -114,12 +118,24 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+LIMITS = {  # fields of extensions.limits.Limits
+    "connections": (_positive, "1000", "connections at a time"),
+    "connections_per_address": (_positive, "1000", "of which from one address"),
+    "jobs": (_positive, "1000000", "jobs that are not done"),
+    "payload_bytes": (_positive, "1073741824", "bytes of their payloads"),
+    "command_s": (_duration, "30s", "from the first byte of a command to its last"),
+    "reply_s": (_duration, "30s", "until a client takes its reply"),
+}
+
+
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     if options.store and not options.data:
         sys.exit("dsjq: --store needs --data")
+    from .extensions.limits import LimitedServer, Limits, Weighed
     try:
         store = _store(options)
-        served = broker(options.ack_timeout, options.max_attempts, _traced(store))
+        weighed = Weighed(_traced(store))
+        served = broker(options.ack_timeout, options.max_attempts, weighed)
     except (Unusable, StorageFull, OSError) as problem:
         sys.exit(f"dsjq: cannot start: {problem}")
     if options.backoff:
@@ -129,11 +145,12 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
         jobs = ", ".join(f"{count} {state}" for state, count in served.queue.counts.items() if count)
         print(f"recovered {store.recovered} records from {store.path}: {jobs or 'no jobs'}; "
               f"{store.cut} bytes cut off", file=sys.stderr)
+    limits = Limits(**{field: getattr(options, field) for field in LIMITS})
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        server = Server(served, options.host, options.port)
+        server = LimitedServer(served, options.host, options.port, limits, weighed)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
     print("listening on {}:{}".format(*server.address), flush=True)

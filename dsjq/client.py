@@ -10,7 +10,7 @@ import threading
 from typing import Self
 
 from .messages import Command, Error, Hello, Reply
-from .text import LINE_MAX, BadLine, Lines, decode_reply, encode_command
+from .text import LINE_MAX, LineCoding
 
 
 class Refused(Exception):
@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0):
         self.timeout_s = timeout_s
         self.turn = threading.Lock()
-        self.lines, self.arrived = Lines(16 * LINE_MAX), list[bytes | BadLine]()
+        self.coding = LineCoding(16 * LINE_MAX)
         try:
             self.socket = socket.create_connection((host, port), timeout_s)
         except OSError as problem:
@@ -49,30 +49,27 @@ class Connection:
 
         Raises Refused or OutcomeUnknown; ValueError if the payload does not fit into a line.
         """
-        data = encode_command(command)
-        with self.turn:
-            try:
-                self.socket.settimeout(self.timeout_s + extra_s)
-                self.socket.sendall(data)
-                reply = decode_reply(self._read_line())
-            except (OSError, ValueError, KeyError) as problem:
-                self.close()
-                what = type(command).__name__.upper()
-                raise OutcomeUnknown(f"{what}: {problem or type(problem).__name__}") from None
+        data = self.coding.wrap(self.coding.encode_command(command))
+        [reply] = self.exchange(type(command).__name__.upper(), data, 1, extra_s)
         if isinstance(reply, Error):
             raise Refused(reply.code, reply.text)
         return reply
 
-    def _read_line(self) -> bytes:
-        while not self.arrived:
-            data = self.socket.recv(65536)
-            if not data:
-                raise ConnectionError("the broker closed the connection")
-            self.arrived.extend(self.lines.feed(data))
-        line = self.arrived.pop(0)
-        if isinstance(line, BadLine):
-            raise ValueError(str(line))
-        return line
+    def exchange(self, what: str, data: bytes, count: int, extra_s: float = 0.0) -> list[Reply]:
+        """Send `data`, which asks for `count` replies. Raises OutcomeUnknown, about `what`."""
+        replies: list[Reply] = []
+        with self.turn:
+            try:
+                self.socket.settimeout(self.timeout_s + extra_s)
+                self.socket.sendall(data)
+                while len(replies) < count:
+                    if not (data := self.socket.recv(65536)):
+                        raise ConnectionError("the broker closed the connection")
+                    replies.extend(self.coding.replies(data))
+            except (OSError, ValueError, KeyError) as problem:
+                self.close()
+                raise OutcomeUnknown(f"{what}: {problem or type(problem).__name__}") from None
+        return replies
 
     def close(self) -> None:
         self.socket.close()

@@ -185,6 +185,7 @@ def _no_such_job(id: int) -> Decision:
 DECISIONS: dict[type[Any], Callable[..., Decision]] = {
     m.Submit: _submit, m.Reserve: _reserve, m.Disconnect: _disconnect, **dict.fromkeys(SETTLEMENTS, _settle),
     m.Kick: _kick, m.Status: _status, m.Stats: _stats, m.Jobs: _jobs,
+    m.Ping: lambda *_: (m.Pong(), []), m.Quit: lambda *_: (m.Ok(), []),
 }
 
 

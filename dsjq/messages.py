@@ -76,10 +76,8 @@ class Disconnect(NamedTuple):
     """What a connection's end means to the core. No client can send it."""
 
 
-Command = (
-    Submit | Reserve | Ack | Fail | Touch | Release | Kick | Status | Stats | Jobs | Hello | Ping | Quit
-    | Disconnect
-)
+Command = (Submit | Reserve | Ack | Fail | Touch | Release | Kick | Status | Stats | Jobs | Hello | Ping
+           | Quit | Disconnect)
 
 # ---- Replies: exactly one for each command, in order.
 
@@ -187,7 +185,5 @@ class Kicked(NamedTuple):
     job: int
 
 
-Record = (
-    Submitted | Delayed | Matured | Delivered | Touched | Acked | Failed | Retried | Requeued | Released
-    | Died | Kicked
-)
+Record = (Submitted | Delayed | Matured | Delivered | Touched | Acked | Failed | Retried | Requeued | Released
+          | Died | Kicked)

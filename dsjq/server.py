@@ -1,7 +1,8 @@
 """A thread for each connection: read, decode, execute, encode, write. One thread, no hand-off.
 
 A client's commands are carried out in the order in which it sent them, so it may send many before
-it reads the first reply. However a connection ends, what it held is given back at once.
+it reads the first reply; those to commands that arrived together leave together. However a connection
+ends, what it held is given back at once.
 """
 import contextlib
 import socket
@@ -10,10 +11,11 @@ import threading
 import time
 
 from .broker import Broker
-from .messages import Command, Error, Ok, Ping, Pong, Quit, Reply
-from .text import BadLine, Lines, decode_command, encode_reply
+from .messages import Command, Error, Quit, Reply, Reserve
+from .text import LineCoding
 
 BACKLOG = 1024
+UNSENT_MAX = 65536  # bytes of replies; with so many the next one does not wait for more
 ACCEPT_PAUSE_S = 0.1
 LAST_REPLY_S = 2.0  # whoever is being answered when the server stops has so long to read it
 
@@ -21,19 +23,26 @@ LAST_REPLY_S = 2.0  # whoever is being answered when the server stops has so lon
 class Link:
     """One client's connection, served in a thread of its own. Extensions override single steps of it."""
 
+    first_coding: type[LineCoding] = LineCoding
+
     def __init__(self, server: "Server", conn: socket.socket):
-        self.server, self.conn, self.lines = server, conn, Lines()
+        self.server, self.conn, self.coding = server, conn, self.first_coding()
+        self.unsent = bytearray()  # replies
 
     def serve(self) -> None:
-        self.session = self.server.broker.connect(gone=lambda: self.server.stopping or self.has_hung_up())
+        self.session = self.server.broker.connect(self.is_gone)
+        self.session.gathers = True
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self.server.stopping and (data := self.receive()):
-                for line in self.lines.feed(data):
-                    reply, last = self.answer(line)
-                    self.send(encode_reply(reply))
-                    if last:
-                        return
+                for command in self.coding.commands(data):
+                    if len(self.unsent) > UNSENT_MAX or (isinstance(command, Reserve) and command.wait_s):
+                        self.flush()  # a command that waits keeps no reply waiting
+                    reply = command if isinstance(command, Error) else self.execute(command)
+                    self.unsent += self.coding.encode_reply(reply)
+                    if isinstance(command, Quit):
+                        return self.flush()
+                self.flush()
         except OSError:
             pass  # reset, or hung up by stop(): the same as an end of file
         finally:
@@ -47,20 +56,18 @@ class Link:
     def send(self, data: bytes) -> None:
         self.conn.sendall(data)
 
-    def answer(self, line: bytes | BadLine) -> tuple[Reply, bool]:
-        """The reply to one line, and whether it is the connection's last."""
-        try:
-            if isinstance(line, BadLine):
-                raise line
-            command = decode_command(line)
-        except BadLine as bad:
-            return Error(bad.code, bad.text), False
-        return self.execute(command), isinstance(command, Quit)
+    def flush(self) -> None:
+        """Send the replies that have gathered, as soon as what they tell is safe."""
+        if self.unsent:
+            self.server.broker.store.wait(self.session.position)
+            self.send(self.coding.wrap(bytes(self.unsent)))
+            self.unsent.clear()
 
     def execute(self, command: Command) -> Reply:
-        if isinstance(command, Ping):
-            return Pong()
-        return Ok() if isinstance(command, Quit) else self.server.broker.execute(command, self.session)
+        return self.server.broker.execute(command, self.session)
+
+    def is_gone(self) -> bool:
+        return self.server.stopping or self.has_hung_up()
 
     def has_hung_up(self) -> bool:
         """False as long as there is something left to read, even if it is the last."""
@@ -111,17 +118,17 @@ class Server:
         while not self.stopping:
             try:
                 self.admit(*self.listener.accept())
-            except OSError as problem:
-                if not self.stopping:  # out of descriptors, say: that passes, so neither give up nor spin
+            except (OSError, RuntimeError) as problem:
+                if not self.stopping:  # no descriptor or no thread is left: neither give up nor spin
                     print(f"cannot accept: {problem}", file=sys.stderr)
                     time.sleep(ACCEPT_PAUSE_S)
 
     def admit(self, conn: socket.socket, address: tuple[str, int]) -> None:
         link = self.link(self, conn)
         thread = threading.Thread(target=link.serve, daemon=True)
-        with self.lock:
+        with self.lock:  # so that it cannot leave before it is known, nor be known if it cannot start
+            thread.start()
             self.links[link] = thread
-        thread.start()
 
     def leave(self, link: Link) -> None:
         with self.lock:

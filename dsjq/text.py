@@ -3,11 +3,12 @@
 TCP is a stream, so bytes arrive in pieces and in clumps: `Lines` cuts them into lines again.
 A payload is the rest of its line, to the byte. See docs/protocol.md.
 """
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from . import messages as m
 from .lifecycle import STATES
@@ -15,58 +16,46 @@ from .lifecycle import STATES
 LINE_MAX = 64 * 1024  # bytes, its LF not counted
 
 
-class BadLine(Exception):
-    """A line that is no message: a code, and what is wrong with it."""
-
-    def __init__(self, code: str, text: str):
-        super().__init__(f"{code} {text}")
-        self.code, self.text = code, text
-
-
 class Lines:
-    """Cuts a stream into lines. Of a line that is too long only the news of it is kept."""
+    """Cuts a stream into lines. Of a line that is too long only so much is kept that it is seen to be."""
 
     def __init__(self, line_max: int = LINE_MAX):
-        self.line_max, self.buffer, self.skipping = line_max, b"", False
+        self.line_max, self.buffer = line_max, b""
 
-    def feed(self, data: bytes) -> Iterator[bytes | BadLine]:
-        *lines, self.buffer = (self.buffer + data).split(b"\n")
+    def feed(self, data: bytes) -> Iterator[bytes | m.Error]:
+        *lines, rest = (self.buffer + data).split(b"\n")
+        self.buffer = rest[:self.line_max + 1]
         for line in lines:
-            if self.skipping or len(line) > self.line_max:
-                self.skipping = False
-                yield BadLine("LINE_TOO_LONG", f"a line holds at most {self.line_max} bytes")
+            if len(line) > self.line_max:
+                yield m.Error("LINE_TOO_LONG", f"a line holds at most {self.line_max} bytes")
             else:
                 yield line[:-1] if line.endswith(b"\r") else line
-        if len(self.buffer) > self.line_max:
-            self.buffer, self.skipping = b"", True
 
 
 # ---- Commands
 
 
-def decode_command(line: bytes) -> m.Command:
-    """Raises BadLine, whose code and text are the ERROR to answer."""
+def decode_command(line: bytes) -> m.Command | m.Error:
+    """The command; or the answer to a line that is none."""
     verb, _, rest = line.partition(b" ")
     decode = COMMANDS.get(verb)
     if decode is None:
-        raise BadLine("UNKNOWN_COMMAND", f"{verb[:32]!r}; known: {' '.join(map(bytes.decode, COMMANDS))}")
+        return m.Error("UNKNOWN_COMMAND", f"{verb[:32]!r}; known: {' '.join(map(bytes.decode, COMMANDS))}")
     try:
         if "\r" in rest.decode():
             raise ValueError("a line holds no CR but before its LF")
         return decode(rest)
     except UnicodeDecodeError:
-        raise BadLine("NOT_UTF8", "a line is UTF-8 text") from None
+        return m.Error("NOT_UTF8", "a line is UTF-8 text")
     except ValueError as problem:
-        raise BadLine("BAD_ARGUMENTS", f"{verb.decode()}: {problem}") from None
+        return m.Error("BAD_ARGUMENTS", f"{verb.decode()}: {problem}")
 
 
 def _put(rest: bytes) -> m.Command:
     words, dashes, payload = (b" " + rest).partition(b" -- ")
     if not dashes:
         raise ValueError("takes options, then ` -- ` and the payload")
-    options = _options(words, delay_s=_number(float, 0, 365 * 86400), priority=_number(int, -9, 9),
-                       lease_s=_number(float, 0, 86400), retries=_number(int, 0, 1000), key=str)
-    return m.Submit(payload, **options)
+    return _options(m.Submit, words, payload)
 
 
 def _alone(command: m.Command, rest: bytes) -> m.Command:
@@ -88,35 +77,34 @@ def _id(word: str) -> int:
     return int(word)
 
 
-def _options(rest: bytes, **kinds: Callable[[str], Any]) -> dict[str, Any]:
-    """Fields by name from `name=value`; a field in seconds, `wait_s`, is said as `wait`."""
-    fields = {name.removesuffix("_s"): name for name in kinds}
-    pairs = [word.partition("=") for word in rest.decode().split(" ") if word]
-    for key, equals, _ in pairs:
+def _options(kind: Any, rest: bytes, *given: bytes) -> m.Command:
+    """A command by its fields from `name=value`; one in seconds, `wait_s`, is said as `wait`."""
+    fields = {name.removesuffix("_s"): name for name in kind._field_defaults if name in OPTIONS}
+    options = {}
+    for word in filter(None, rest.decode().split(" ")):
+        key, equals, value = word.partition("=")
         if key not in fields or not equals:
             raise ValueError(f"{key[:32]!r} is none of: {' '.join(f'{name}=' for name in fields)}")
-    return {fields[key]: kinds[fields[key]](value) for key, _, value in pairs}
+        options[fields[key]] = checked(fields[key], OPTIONS[fields[key]][0](value))
+    return cast(m.Command, kind(*given, **options))
 
 
-def _number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
-    def decode(word: str) -> Any:
-        if not low <= (value := kind(word)) <= high:
-            raise ValueError(f"{word[:32]} is not from {low:g} to {high:g}")
-        return value
-    return decode
+OPTIONS: dict[str, tuple[Callable[[str], Any], float, float]] = {
+    # field: (what its word stands for, from, to)
+    "delay_s": (float, 0, 365 * 86400), "priority": (int, -9, 9), "lease_s": (float, 0, 86400),
+    "retries": (int, 0, 1000), "key": (str, 0, 0), "wait_s": (float, 0, 3600), "name": (str, 0, 0),
+    "state": (str, 0, 0), "after": (int, 0, 10**18), "limit": (int, 0, 1000),
+}
 
 
-def _state(word: str) -> str:
-    if word not in STATES:
+def checked(field: str, value: Any) -> Any:
+    """The value. Raises ValueError if no command may have it there, in whatever coding."""
+    kind, low, high = OPTIONS[field]
+    if kind is not str and value is not None and not low <= value <= high:
+        raise ValueError(f"{field.removesuffix('_s')} is from {low:g} to {high:g}, not {value}")
+    if field == "state" and value not in (None, *STATES):
         raise ValueError(f"state is one of {' '.join(STATES)}")
-    return word
-
-
-def _hello(rest: bytes) -> m.Command:
-    hello = m.Hello(**_options(rest, name=lambda word: word[:64]))
-    if not hello.name:
-        raise ValueError("takes name=, without spaces")
-    return hello
+    return value
 
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
@@ -125,15 +113,14 @@ COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
     b"ACK": partial(_lease, m.Ack),
     b"FAIL": partial(_lease, m.Fail),
     b"PUT": _put,
-    b"RESERVE": lambda rest: m.Reserve(**_options(rest, wait_s=_number(float, 0, 3600))),
+    b"RESERVE": partial(_options, m.Reserve),
     b"TOUCH": partial(_lease, m.Touch),
     b"RELEASE": partial(_lease, m.Release),
     b"STATUS": lambda rest: m.Status(_id(rest.decode())),
     b"STATS": partial(_alone, m.Stats()),
-    b"JOBS": lambda rest: m.Jobs(
-        **_options(rest, state=_state, after=_id, limit=lambda word: min(_id(word), 1000))),
+    b"JOBS": partial(_options, m.Jobs),
     b"KICK": lambda rest: m.Kick(_id(rest.decode())),
-    b"HELLO": _hello,
+    b"HELLO": partial(_options, m.Hello),
     b"PING": partial(_alone, m.Ping()),
     b"QUIT": partial(_alone, m.Quit()),
 }
@@ -188,8 +175,8 @@ def decode_reply(line: bytes) -> m.Reply:
     if verb == b"RESERVED":
         head, _, payload = rest.partition(b" -- ")
         values = dict(word.split("=", 1) for word in head.decode().split())
-        return m.Reserved(int(values["id"]), payload, values["token"], int(values["attempt"]),
-                          float(values["lease"]))
+        return m.Reserved(int(values["id"]), base64.b64decode(payload) if "coding" in values else payload,
+                          values["token"], int(values["attempt"]), float(values["lease"]))
     if verb == b"JOB":
         id, _, payload = rest.partition(b" ")
         return m.Reserved(int(id), payload, short=True)
@@ -204,3 +191,27 @@ def decode_reply(line: bytes) -> m.Reply:
     if line not in plain:
         raise ValueError(f"no reply that I know: {line[:64]!r}")
     return plain[line]
+
+
+# ---- Both ways
+
+
+class LineCoding(Lines):
+    """How one connection hears things and says them. Another coding has the same methods."""
+
+    encode_command, encode_reply = staticmethod(encode_command), staticmethod(encode_reply)
+
+    def commands(self, data: bytes) -> Iterator[m.Command | m.Error]:
+        """What has arrived; an Error is the answer to what is no command."""
+        return (line if isinstance(line, m.Error) else decode_command(line) for line in self.feed(data))
+
+    def replies(self, data: bytes) -> Iterator[m.Reply]:
+        """Raises ValueError or KeyError for what is no reply."""
+        for line in self.feed(data):
+            if isinstance(line, m.Error):
+                raise ValueError(line.text)
+            yield decode_reply(line)
+
+    def wrap(self, messages: bytes) -> bytes:
+        """What leaves together."""
+        return messages

@@ -39,9 +39,7 @@ class Worker(Connection):
 
     def reserve(self, wait_s: float = 0.0) -> Job | None:
         reply = self.call(Reserve(wait_s), extra_s=wait_s)
-        if not isinstance(reply, Reserved):
-            return None
-        return Job(reply.job, reply.payload, reply.token, reply.attempt, reply.lease_s)
+        return Job(*reply[:5]) if isinstance(reply, Reserved) else None
 
     def ack(self, job: Job) -> None:
         """The job is done. Raises Refused (STALE: the lease was lost), OutcomeUnknown."""

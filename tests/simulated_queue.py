@@ -477,6 +477,11 @@ class StrictPriorities(Queue):
         return min(waiting, key=lambda job: (job.priority, job.place))
 
 
+class PrioritiesIgnored(Queue):
+    def choose(self, waiting: list[Job]) -> Job:
+        return min(waiting, key=lambda job: job.place)
+
+
 class RetriesWithoutFailure(Queue):
     def move(self, job: Job, state: str, record: str) -> None:
         super().move(job, state, "Retried" if record == "Requeued" else record)
@@ -532,6 +537,7 @@ BUGS = [
     Bug(ConflictsWithItself, {"deduplicated"}, TOKENS | {"keyed": True, "slow": 0.3}),
     Bug(DelayTooShort, {"not_early"}, TOKENS | {"delay": 1000.0, "work": 0.05}),
     Bug(StrictPriorities, {"no_starvation"}, TOKENS | CROWD),
+    Bug(PrioritiesIgnored, {"urgent_first"}, TOKENS | CROWD),
     Bug(RetriesWithoutFailure, {"legal_transitions"}, TOKENS | {"faults": KILLS, "work": 0.4}),
     Bug(ThreadsKept, {"no_leak"}, {"faults": KILLS * 4, "workers": 1}),
 ]

@@ -212,6 +212,79 @@ def test_a_black_box_has_no_priorities() -> None:
     assert told.verdict("no_starvation").status == NOT_APPLICABLE
 
 
+# urgent_first: u waits while usual jobs are delivered; one in ten deliveries may be the oldest's turn
+
+
+@pytest.mark.parametrize(("usual", "expected"), [(1, HOLDS), (2, VIOLATED), (11, VIOLATED)])
+def test_an_urgent_job_is_overtaken_only_by_the_oldest_in_its_turn(usual: int, expected: str) -> None:
+    told = Line()
+    told.submit("u", priority=-1)
+    for number in range(usual):
+        told.submit(f"j{number}")
+        told.deliver(f"j{number}")
+    told.deliver("u")
+    verdict = told.verdict("urgent_first")
+    assert verdict.status == expected
+    if expected == VIOLATED:
+        assert verdict.summary == f"job u (priority -1) waited while {usual} less urgent ones were delivered"
+
+
+@pytest.mark.parametrize(("urgent", "expected"), [(9, HOLDS), (6, VIOLATED)])
+def test_a_long_wait_has_more_turns_of_the_oldest(urgent: int, expected: str) -> None:
+    """Two of eleven deliveries may be, of eight only one."""
+    told = Line()
+    told.submit("u", priority=-1)
+    told.submit("j")
+    told.deliver("j")
+    told.urgent(urgent)
+    told.submit("k")
+    told.deliver("k")
+    told.deliver("u")
+    assert told.verdict("urgent_first").status == expected
+
+
+def urgent_confirmed_late(told: Line) -> None:
+    told.submit("u", priority=-1, at=(0, 500))
+    told.now_ms = 1
+
+
+def urgent_delayed(told: Line) -> None:
+    told.submit("u", priority=-1, delay_s=100)
+
+
+def urgent_given_out_before(told: Line) -> None:
+    told.submit("u", priority=-1)
+    told.reserve("worker 2", "u", token="0.1", attempt=1)
+
+
+def ten_replies_lost(told: Line) -> None:
+    told.submit("u", priority=-1)
+    for _ in range(10):
+        told.reserve("worker 2", "?", outcome="info", error="eof")
+
+
+@pytest.mark.parametrize(
+    "happen", [urgent_confirmed_late, urgent_delayed, urgent_given_out_before, ten_replies_lost]
+)
+def test_an_overtaking_that_can_be_explained(happen: Callable[[Line], None]) -> None:
+    told = Line()
+    happen(told)
+    for number in range(2):
+        told.submit(f"j{number}")
+        told.deliver(f"j{number}")
+    told.now_ms = 501
+    told.deliver("u")
+    assert told.verdict("urgent_first").status == HOLDS
+
+
+def test_where_all_are_equally_urgent_nobody_is_first() -> None:
+    told = Line()
+    told.submit("a")
+    told.deliver("a")
+    assert told.verdict("urgent_first").status == NOT_APPLICABLE
+    assert Told().verdict("urgent_first").status == NOT_APPLICABLE
+
+
 # fifo and requeue_keeps_position
 
 

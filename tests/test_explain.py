@@ -83,6 +83,14 @@ def requeue_keeps_position(told: Told) -> None:
     told.reserve("worker 3", "a", id="7", token="1.3", attempt=2, at=(24, 25))
 
 
+def urgent_first(told: Told) -> None:
+    told.submit("urgent", priority=-1)
+    for number in range(2):
+        told.submit(f"usual{number}")
+        told.reserve("worker 2", f"usual{number}", token=f"1.{number + 2}", attempt=1)
+    told.reserve("worker 2", "urgent", token="1.20", attempt=1)
+
+
 def no_starvation(told: Told) -> None:
     told.submit("old")
     for number in range(10):
@@ -138,7 +146,8 @@ STORIES: dict[str, Callable[[Told], None]] = {
     for story in (
         no_lost_job, no_unexpected_job, payload_intact, exclusive_lease, done_is_final, no_stale_ack,
         late_ack_refused, effect_once, redelivered_in_time, attempts_increase, dead_letter_at_limit, fifo,
-        requeue_keeps_position, no_starvation, not_early, deduplicated, no_success_after_fsync_error,
+        requeue_keeps_position, urgent_first, no_starvation, not_early, deduplicated,
+        no_success_after_fsync_error,
         everything_finishes, counts_conserved, legal_transitions, no_leak, replies_match,
     )
 }  # fmt: skip

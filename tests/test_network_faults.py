@@ -1,4 +1,4 @@
-"""Each fault of the network on real processes: it bites, it ends, and what the clients then see is as it says."""
+"""Each fault of the network on real processes: it bites, it ends, and the clients see what it says."""
 import pytest
 from playing import came_to_rest, ending, only, ops_of, scenario
 
@@ -8,7 +8,7 @@ from dsjq_lab.history import Op
 
 @pytest.fixture
 def play(tmp_path):
-    """Plays a scenario with these faults; its history. The reference violates nothing, whatever the network."""
+    """Plays a scenario with these faults; its history. The reference is innocent, whatever happens."""
     def played(faults: str, **options) -> list[Op]:
         folder = runs.play(scenario(tmp_path, faults, **options))
         ops = ops_of(folder)
@@ -25,7 +25,8 @@ def phases(ops: list[Op], verb: str) -> list[Op]:
 
 
 def errors(ops: list[Op], begin: Op, **wanted: str) -> list[str | None]:
-    return [op.error for op in only(ops, process=begin.value["victim"], **wanted) if op.time_ns > begin.time_ns]
+    his = only(ops, process=begin.value["victim"], **wanted)
+    return [op.error for op in his if op.time_ns > begin.time_ns]
 
 
 def test_a_partition_holds_what_is_said_until_it_ends(play):
@@ -84,7 +85,7 @@ def test_flipped_bits_are_refused_or_not_understood(play):
 
 def test_a_reset_is_heard_of_at_once(play):
     ops = play("[{when: {before_ack: 2}, reset: that worker}]")
-    begin, struck, end = phases(ops, "reset")
+    begin, struck, _ = phases(ops, "reset")
     assert struck.value["connections"] == 1
     assert errors(ops, begin, f="ack", type="info")[:1] == ["reset"]
 

@@ -62,7 +62,7 @@ def test_the_diagram_is_the_table() -> None:
 
 
 def test_every_error_is_explained() -> None:
-    answered = {code for path in (ROOT / "dsjq").glob("*.py")
+    answered = {code for path in (ROOT / "dsjq").rglob("*.py")
                 for code in re.findall(r'\b(?:Error|BadLine)\("([A-Z0-9_]+)"', path.read_text())}
     errors = TEXT.partition("\n## Errors\n")[2]
     explained = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", errors, re.M))

@@ -16,7 +16,7 @@ import pytest
 
 from dsjq import messages as m
 from dsjq.broker import Broker
-from dsjq.server import Server
+from dsjq.server import UNSENT_MAX, Link, Server
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 20.0
@@ -126,6 +126,36 @@ def test_a_thousand_commands_before_the_first_reply_is_read(a: Wire) -> None:
     a.send("".join(f"SUBMIT {n}\n" for n in range(500)) + "REQUEST\n" * 500)
     assert [a.read() for _ in range(500)] == [f"JOB_ID {n}" for n in range(1, 501)]
     assert [a.read() for _ in range(500)] == [f"JOB {n + 1} {n}" for n in range(500)]
+
+
+def test_replies_to_what_arrived_together_leave_together(
+        server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, waited = list[bytes](), list[int]()
+    monkeypatch.setattr(server.broker.store, "wait", waited.append)
+    monkeypatch.setattr(Link, "send", lambda link, data: (sent.append(data), link.conn.sendall(data)))
+    with Wire(server.address) as a:
+        a.send("SUBMIT x\nSUBMIT y\nNONSENSE\nREQUEST\nPING\n")
+        assert [a.read()[:6] for _ in range(5)] == ["JOB_ID", "JOB_ID", "ERROR ", "JOB 1 ", "PONG"]
+    assert (len(sent), len(waited)) == (1, 1)
+
+
+def test_whoever_waits_for_a_job_has_the_replies_before(a: Wire, b: Wire) -> None:
+    a.send("PING\nSUBMIT x\nREQUEST\nRESERVE wait=60\nPING\n")
+    assert [a.read() for _ in range(3)] == ["PONG", "JOB_ID 1", "JOB 1 x"]
+    b.ask("SUBMIT y")
+    assert a.read().endswith(" -- y") and a.read() == "PONG"
+
+
+def test_replies_do_not_pile_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = list[int]()
+    monkeypatch.setattr(Link, "send", lambda link, data: (sent.append(len(data)), link.conn.sendall(data)))
+    with Wire(server.address) as a:
+        for _ in range(100):
+            assert a.ask("SUBMIT " + "x" * 50_000).startswith("JOB_ID ")
+        sent.clear()
+        a.send("REQUEST\n" * 100)
+        assert all(len(a.read()) > 50_000 for _ in range(100))
+    assert max(sent) <= UNSENT_MAX + 51_000
 
 
 def test_a_byte_at_a_time(a: Wire) -> None:

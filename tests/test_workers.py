@@ -129,7 +129,7 @@ def test_a_name_that_is_refused_leaves_nothing_open(server: Server) -> None:
         Worker(*server.address, name="two words")
     with pytest.raises(ValueError):
         Worker(*server.address, name="two\nlines")
-    until(lambda: not server.connections)
+    until(lambda: not server.links)
 
 
 def test_the_name_is_what_stats_show(producer: Producer, worker: Worker) -> None:

@@ -4,16 +4,19 @@
 """
 import sys
 
-from dsjq import cli, server
+from dsjq import cli
 from dsjq.messages import Empty, Reply
-from dsjq.text import encode_reply
+from dsjq.server import Link
+from dsjq.text import LineCoding, encode_reply
 
 
-def encode(reply: Reply) -> bytes:
-    return encode_reply(reply) + b"RETRY 0.1\n" * isinstance(reply, Empty)
+class Talkative(LineCoding):
+    @staticmethod
+    def encode_reply(reply: Reply) -> bytes:
+        return encode_reply(reply) + b"RETRY 0.1\n" * isinstance(reply, Empty)
 
 
-server.encode_reply = encode
+Link.first_coding = Talkative
 
 if __name__ == "__main__":
     cli.main(["serve", *sys.argv[1:]])

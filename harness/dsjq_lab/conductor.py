@@ -122,6 +122,12 @@ class Conductor:
     def lose_power(self) -> int:
         return self.world.lose_power()
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        return self.world.newest_file()
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        self.world.overwrite(name, data)
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         return self.world.disturb(name, verb, options)
 

@@ -32,6 +32,7 @@ READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
+NO_FILE = "-shm"  # what processes that use SQLite share: it is made anew
 SIGNALS: dict[Signal, int] = {
     "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
 }  # fmt: skip
@@ -150,6 +151,18 @@ class LiveWorld:
 
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+
+    def newest_file(self) -> tuple[str, bytes] | None:
+        files = [path for path in self.place.data.rglob("*") if path.is_file() and path.stat().st_size]
+        written = [path for path in files if not path.name.endswith(NO_FILE)]
+        if not written:
+            return None
+        newest = max(written, key=lambda path: path.stat().st_mtime_ns)
+        return str(newest.relative_to(self.place.data)), newest.read_bytes()
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        with (self.place.data / name).open("r+b") as file:
+            file.truncate(file.write(data))
 
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         assert self.proxy is not None, "the scenario has a fault of the network"

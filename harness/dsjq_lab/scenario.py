@@ -26,6 +26,7 @@ from dsjq_lab.scenario_faults import (
     Term,
     Throttle,
     Timed,
+    TornTail,
     When,
 )
 from dsjq_lab.scenario_format import (
@@ -61,6 +62,7 @@ __all__ = [
     "Term",
     "Throttle",
     "Timed",
+    "TornTail",
     "Victim",
     "When",
     "json_schema",

@@ -265,6 +265,27 @@ class PowerLoss(Kill):
     victim: TheBroker = key("power_loss")
 
 
+class TornTail(Kill):
+    verb = "torn_tail"
+    victim: TheBroker = key("torn_tail")
+    torn_bytes: AtLeastOne = key("bytes", 5)
+
+    def what(self) -> str:
+        return f"{super().what()} by {self.torn_bytes} bytes"
+
+
+class BitFlip(Kill):
+    verb = "bit_flip"
+    victim: TheBroker = key("bit_flip")
+
+
+class DiskFull(Pause):
+    """A broker that then ends is started again when there is room."""
+
+    verb, of_the_disk = "disk_full", True
+    victim: TheBroker = key("disk_full")
+
+
 class FsyncError(Fault):
     """A broker that then ends is started again."""
 

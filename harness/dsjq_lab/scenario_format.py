@@ -34,6 +34,7 @@ InvariantName = Literal[
     "dead_letter_at_limit",
     "fifo",
     "requeue_keeps_position",
+    "urgent_first",
     "no_starvation",
     "not_early",
     "deduplicated",

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from dsjq_lab.scenario_faults import (
+    BitFlip,
     Deed,
+    DiskFull,
     FsyncError,
     Hang,
     Kick,
@@ -17,6 +19,7 @@ from dsjq_lab.scenario_faults import (
     SlowFsync,
     Term,
     Throttle,
+    TornTail,
 )
 from dsjq_lab.scenario_network import (
     Bandwidth,
@@ -37,7 +40,7 @@ VERBS: dict[str, type[Deed]] = {
     deed.verb: deed
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync,
+        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull,
         Partition, HalfOpen, Latency, Bandwidth, Slice, Coalesce, Corrupt, Reset, Cut, LoseReply,
         SlowReader, Storm,
     )
@@ -60,6 +63,9 @@ AnyDeed = Annotated[
     | Annotated[PowerLoss, Tag("power_loss")]
     | Annotated[FsyncError, Tag("fsync_error")]
     | Annotated[SlowFsync, Tag("slow_fsync")]
+    | Annotated[TornTail, Tag("torn_tail")]
+    | Annotated[BitFlip, Tag("bit_flip")]
+    | Annotated[DiskFull, Tag("disk_full")]
     | Annotated[Partition, Tag("partition")]
     | Annotated[HalfOpen, Tag("half_open")]
     | Annotated[Latency, Tag("latency")]

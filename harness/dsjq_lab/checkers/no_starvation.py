@@ -25,11 +25,11 @@ class NoStarvation(Checker):
     def check(self, model: Model) -> Verdict:
         if not model.has_tokens:
             return self.not_applicable("a broker without tokens has no priorities")
-        waits = [wait for job in model.jobs.values() if (wait := _first_wait(job, model))]
+        waits = [wait for job in model.jobs.values() if (wait := first_wait(job, model))]
         return self.judged(_starved(waits, model), f"{some(len(waits), 'job')}, none was left to wait")
 
 
-class _Wait(NamedTuple):
+class Wait(NamedTuple):
     """A job certainly waited for its first delivery, in one life of the broker."""
 
     job: Job
@@ -44,7 +44,7 @@ class _Point(NamedTuple):
     submitted_ns: float
 
 
-def _first_wait(job: Job, model: Model) -> _Wait | None:
+def first_wait(job: Job, model: Model) -> Wait | None:
     """The attempt, which comes with tokens, says that nobody had the job before."""
     if not job.is_single or not job.acknowledged or not job.deliveries:
         return None
@@ -53,10 +53,10 @@ def _first_wait(job: Job, model: Model) -> _Wait | None:
         return None
     ready_ns = job.confirmed_ns + (job.delay_ns + model.slack_ns if job.delay_ns else 0)
     born = [death.until_ns for death in model.deaths[: delivery.incarnation]]
-    return _Wait(job, max([ready_ns, *born]), delivery)
+    return Wait(job, max([ready_ns, *born]), delivery)
 
 
-def _starved(waits: list[_Wait], model: Model) -> list[Finding]:
+def _starved(waits: list[Wait], model: Model) -> list[Finding]:
     deliveries = [(job, delivery) for job in model.jobs.values() for delivery in job.deliveries]
     invoked_ns = sorted(delivery.invoked_ns for _, delivery in deliveries)
     returned_ns = sorted(delivery.returned_ns for _, delivery in deliveries)
@@ -72,7 +72,7 @@ def _starved(waits: list[_Wait], model: Model) -> list[Finding]:
     findings = []
     for (wait, made), begun_of_older, over_of_older in zip(long, begun_counts, over_counts, strict=True):
         older = begun_of_older - over_of_older - 1  # not its own
-        if made // OLDEST_TURN > older + _lost(wait, model):
+        if made // OLDEST_TURN > older + lost_meanwhile(wait, model):
             findings.append(_finding(wait, made, older))
     return findings
 
@@ -91,13 +91,13 @@ def _counts(points: Iterable[_Point], limits: list[_Point]) -> list[int]:
     return counts
 
 
-def _lost(wait: _Wait, model: Model) -> int:
+def lost_meanwhile(wait: Wait, model: Model) -> int:
     """Requests without a reply that may have been served meanwhile."""
     lost = model.lost_requests
     begun = bisect_left(lost, wait.delivery.returned_ns, key=lambda request: request.invoked_ns)
     return begun - bisect_right(model.lost_over_ns, wait.since_ns)
 
 
-def _finding(wait: _Wait, made: int, older: int) -> Finding:
+def _finding(wait: Wait, made: int, older: int) -> Finding:
     summary = f"job {wait.job.nonce} waited while {made} others were delivered, at most {older} of them older"
     return Finding(summary, wait.job.nonce, wait.job.submits[0].ops + wait.delivery.call.ops)

@@ -1,6 +1,7 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
-from dsjq_lab.faults.disk import FsyncError, KillOn, PowerLoss, SlowFsync
+from dsjq_lab.faults.damage import BitFlip, TornTail
+from dsjq_lab.faults.disk import DiskFull, FsyncError, KillOn, PowerLoss, SlowFsync
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
@@ -38,6 +39,9 @@ FAULTS: dict[str, Fault] = {
     "power_loss": PowerLoss(),
     "fsync_error": FsyncError(),
     "slow_fsync": SlowFsync(),
+    "torn_tail": TornTail(),
+    "bit_flip": BitFlip(),
+    "disk_full": DiskFull(),
     "partition": Partition(),
     "half_open": HalfOpen(),
     "latency": Latency(),

@@ -32,6 +32,12 @@ class Lab(Protocol):
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """Of the broker's folder: its name, and what is in it; None if nothing was written there."""
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Puts that into a file of the dead broker's folder."""
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         """Begins to disturb a client's link, or with "broker" all links; False if it cannot be."""
 

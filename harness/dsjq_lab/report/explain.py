@@ -33,6 +33,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "dead_letter_at_limit": "not at the limit of its attempts",
     "fifo": "after one that was submitted later",
     "requeue_keeps_position": "after one that was submitted later",
+    "urgent_first": "so many less urgent were delivered meanwhile",
     "no_starvation": "so many were delivered meanwhile",
     "not_early": "must not be: its delay was not over",
     "deduplicated": "must not be: this key had a job",
@@ -47,6 +48,8 @@ STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
     "hang": "stuck in its work", "throttle": "slowed down", "kill_on": "killed by its disk",
     "power_loss": "loses its power", "fsync_error": "an fsync fails", "slow_fsync": "on a slow disk",
+    "torn_tail": "killed, its last record torn", "bit_flip": "killed, a bit of its file flipped",
+    "disk_full": "on a full disk",
     "partition": "cut off", "half_open": "gone, unknown to the broker", "latency": "on a slow line",
     "bandwidth": "on a thin line", "slice": "heard in pieces", "coalesce": "heard in clumps",
     "corrupt": "on a line that flips bits", "reset": "loses its connection: reset",
@@ -55,6 +58,7 @@ STRUCK = {
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
+    "disk_full": "has room again",
 }  # fmt: skip  # the others: back
 
 

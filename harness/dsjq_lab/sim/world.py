@@ -152,6 +152,24 @@ class SimWorld:
         self.disk.folder(DATA).cut_power(self.kernel.draw)
         return 0
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """The longest, since nobody notes when a file was written; here that is the journal."""
+        names = self.disk.folder(DATA).names
+        files = [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
+        length, name = max(files, default=(0, ""))
+        return (name, bytes(self.file(name).data)) if length else None
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        file = self.file(name)
+        file.truncate(0)
+        file.write(0, data)
+        file.sync()
+
+    def file(self, name: str) -> Inode:
+        file = self.disk.find(DATA / name)
+        assert isinstance(file, Inode)
+        return file
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
 
