@@ -139,6 +139,8 @@ class Conductor:
         member.excuse = None
         member.incarnation += 1
         member.alive, member.job, member.empty_from_ns = True, None, None
+        if member is self.broker:
+            self.broker_is_up = False
         member.asked_ns = self.world.now_ns()
         self.world.spawn(
             name, {**member.config, "incarnation": member.incarnation, "jobs": list(member.left)}
@@ -222,6 +224,8 @@ class Conductor:
         if self.broker_gone() or not self.obstacle():
             return True
         calm_ns = max(self.calm_ns, self.strikes.calm_ns)
+        if self.broker.alive and not self.broker_is_up:
+            calm_ns = self.broker.asked_ns + to_ns(self.world.ready_timeout_s)  # some take long to start
         patience_ns = to_ns(self.scenario.finish_within_s) + self.world.lateness_ns
         return self.world.now_ns() > calm_ns + patience_ns
 

@@ -139,6 +139,8 @@ class _Intervals:
 
     def over(self, delivery: Delivery) -> float:
         """When its connection was; or when a broker that is durable had died, and is back with its jobs."""
+        if not self.model.header.gives_back_at_disconnect:
+            return math.inf
         over_ns = self.overs.get(delivery.call.conn, math.inf)
         if not self.model.header.durable:
             return over_ns

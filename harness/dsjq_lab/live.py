@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, workload
+from dsjq_lab import shim, trace
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -64,6 +64,7 @@ class LiveWorld:
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
         )
+        self.introduction = broker.introduce(self.place)
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
@@ -71,7 +72,7 @@ class LiveWorld:
         if any(fault.of_the_network for fault in scenario.faults):
             self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
             self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
-        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
+        self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen
@@ -94,6 +95,9 @@ class LiveWorld:
         return time.monotonic_ns()
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
+        if name == "broker" and self.broker.attached:
+            self.events.append(Ready("broker", None))
+            return
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
@@ -107,8 +111,8 @@ class LiveWorld:
             return
         role, _, number = name.partition(" ")
         port = self.proxy.port(name) if self.proxy else self.place.port
-        told = json.dumps({**config, "port": port, "core": self.core})
-        argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
+        told = json.dumps({**config, **self.introduction, "port": port, "core": self.core})
+        argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
 
     def open_channel(self, name: str) -> socket.socket:
@@ -119,6 +123,8 @@ class LiveWorld:
         return theirs
 
     def signal(self, name: str, what: Signal) -> bool:
+        if name not in self.running:
+            return False  # the broker is not ours
         process, processes = self.running[name], self.processes
         try:
             processes.signal(process, SIGNALS[what])
@@ -189,9 +195,9 @@ class LiveWorld:
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
-        broker = self.running["broker"]
         if self.ready_by_s is None:
             return
+        broker = self.running["broker"]
         problem = None
         if not self.processes.listens(broker, self.place.port):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
@@ -207,7 +213,7 @@ class LiveWorld:
         return self.write({**moment, "value": value, "error": error})
 
     def resources(self, name: str) -> dict[str, int]:
-        return self.processes.resources(self.running[name])
+        return self.processes.resources(self.running[name]) if name in self.running else {}
 
     def collect(self) -> None:
         for op in trace.read(self.trace):

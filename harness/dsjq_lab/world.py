@@ -67,6 +67,10 @@ class World(Protocol):
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
     @property
+    def ready_timeout_s(self) -> float:
+        """How long a broker may take to start, before its Ready names a problem."""
+
+    @property
     def is_durable(self) -> bool:
         """Whether the broker has a folder for its jobs."""
 
