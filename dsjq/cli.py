@@ -131,6 +131,7 @@ LIMITS = {  # fields of extensions.limits.Limits
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     if options.store and not options.data:
         sys.exit("dsjq: --store needs --data")
+    from .extensions.codings import Offering
     from .extensions.limits import LimitedServer, Limits, Weighed
     try:
         store = _store(options)
@@ -149,6 +150,7 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    LimitedServer.link.first_coding = Offering
     try:
         server = LimitedServer(served, options.host, options.port, limits, weighed)
     except (OSError, OverflowError) as problem:

@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0):
         self.timeout_s = timeout_s
         self.turn = threading.Lock()
-        self.coding = LineCoding(16 * LINE_MAX)
+        self.coding = LineCoding(32 * LINE_MAX)
         try:
             self.socket = socket.create_connection((host, port), timeout_s)
         except OSError as problem:

@@ -102,6 +102,8 @@ def checked(field: str, value: Any) -> Any:
     kind, low, high = OPTIONS[field]
     if kind is not str and value is not None and not low <= value <= high:
         raise ValueError(f"{field.removesuffix('_s')} is from {low:g} to {high:g}, not {value}")
+    if kind is str and value and re.search("[ \r\n]", value):
+        raise ValueError(f"{field} has no spaces")
     if field == "state" and value not in (None, *STATES):
         raise ValueError(f"state is one of {' '.join(STATES)}")
     return value
@@ -137,8 +139,7 @@ def encode_command(command: m.Command) -> bytes:
 def _words(command: m.Command) -> str:
     """All but the payload; the short form where every option is at its default."""
     if isinstance(command, m.Submit):
-        if " " in command.key:
-            raise ValueError("a key has no spaces")
+        checked("key", command.key)
         return "SUBMIT " if command == m.Submit(command.payload) else f"PUT{_given(command)} -- "
     verb = type(command).__name__.upper()
     if isinstance(command, m.Reserve | m.Jobs | m.Hello):
