@@ -120,6 +120,6 @@ def test_strangers_come_and_go(play):
 
 def test_a_disturbance_that_disturbs_nothing_is_missed(tmp_path):
     faults = "[{at: 0s, slice: worker 1, probability: 0, for: 100ms}]"
-    folder = runs.play(scenario(tmp_path, faults, finish_within="1s"))
+    folder = runs.play(scenario(tmp_path, faults, finish_within="4s"))
     assert only(ops_of(folder), process="nemesis")[-1].value["phase"] == "missed"
     assert "1 of 1 planned faults did not take effect: slice worker 1" in str(results.judged(folder).unproven)
