@@ -16,6 +16,7 @@ from typing import Any
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
+from .extensions.plain import printable
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
@@ -69,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="keep the jobs in this folder; without it they end with the broker")
     sub.add_argument("--store", choices=["journal", "sqlite"],
                      help="how to keep them there (default: journal)")
+    sub.add_argument("--web", type=int, metavar="PORT",
+                     help="a web page that shows what goes on inside, and /metrics; 0 picks a free port")
     limits = sub.add_argument_group("limits, beyond which the broker refuses")
     for field, (kind, default, about) in LIMITS.items():
         option = "--" + field.replace("_s", "_time").replace("_", "-")
@@ -98,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(_jobs, "List the jobs that are not done, or those in one state.")
     sub.add_argument("--state", choices=["PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
     sub.add_argument("--json", action="store_true", help="one object a line")
+
+    sub = command(_top, "Watch jobs and workers; where the output is no terminal, look once.")
+    sub.add_argument("--interval", type=_duration, default=1.0, metavar="1s", help="between two looks")
+    sub.add_argument("--once", action="store_true", help="look once")
+    sub.add_argument("--json", action="store_true", help="one object a look")
 
     sub = command(_kick, "Give dead jobs another chance.")
     sub.add_argument("id", nargs="*", type=_positive)
@@ -135,7 +143,8 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     from .extensions.limits import LimitedServer, Limits, Weighed
     try:
         store = _store(options)
-        weighed = Weighed(_traced(store))
+        watched = _watched(_traced(store), options)
+        weighed = Weighed(watched)
         served = broker(options.ack_timeout, options.max_attempts, weighed)
     except (Unusable, StorageFull, OSError) as problem:
         sys.exit(f"dsjq: cannot start: {problem}")
@@ -156,6 +165,8 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
     print("listening on {}:{}".format(*server.address), flush=True)
+    if options.web is not None:
+        _show(served, watched, options)
     print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
     served.drain(options.grace)
     server.stop()
@@ -177,6 +188,23 @@ def _traced(store: Store) -> Store:
         from .extensions.trace import Traced
         return Traced(store, path)
     return store
+
+
+def _watched(store: Store, options: argparse.Namespace) -> Any:
+    if options.web is None:
+        return store
+    from .extensions.dashboard import Seen
+    return Seen(store)
+
+
+def _show(broker: Broker, seen: Any, options: argparse.Namespace) -> None:
+    from .extensions.dashboard import Watch, Web
+    try:
+        web = Web(Watch(broker, seen), options.host, options.web)
+    except (OSError, OverflowError) as problem:
+        print(f"dsjq: no web page on {options.host}:{options.web}: {problem}", file=sys.stderr)
+    else:
+        print(f"web page on {web.url}", flush=True)
 
 
 def _submit(options: argparse.Namespace) -> None:
@@ -232,7 +260,7 @@ def _stats(options: argparse.Namespace) -> None:
             print(f"{key:12}{value}")
     for worker in stats["workers"]:
         if worker["jobs"]:
-            print(f"{_printable(worker['name'])} holds {', '.join(map(str, worker['jobs']))}")
+            print(f"{printable(worker['name'])} holds {', '.join(map(str, worker['jobs']))}")
 
 
 def _jobs(options: argparse.Namespace) -> None:
@@ -242,7 +270,16 @@ def _jobs(options: argparse.Namespace) -> None:
                 print(json.dumps(job))
             else:
                 print(f"{job['id']:>6}  {job['state']:9}  attempts {job['attempts']}  "
-                      f"{_printable(job['payload'])[:80]}")
+                      f"{printable(job['payload'])[:80]}")
+
+
+def _top(options: argparse.Namespace) -> None:
+    from .extensions.top import show
+    with Connection(options.host, options.port) as connection:
+        try:
+            show(connection, sys.stdout, options.once, options.json, options.interval)
+        except OutcomeUnknown as problem:
+            sys.exit(f"dsjq: the broker has gone: {problem}")
 
 
 def _kick(options: argparse.Namespace) -> None:
@@ -265,11 +302,6 @@ def _report(connection: Connection, command: m.Stats | m.Jobs) -> Any:
     reply = connection.call(command)
     assert isinstance(reply, m.Report), reply
     return reply.data
-
-
-def _printable(text: str) -> str:
-    """Control characters of a payload never reach a terminal raw."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

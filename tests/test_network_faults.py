@@ -80,7 +80,7 @@ def test_flipped_bits_are_refused_or_not_understood(play):
     ops = play("[{at: 0s, corrupt: worker 1, probability: 0.5, for: 1s}]", rate="20/s", jobs=20)
     begin, *_ = phases(ops, "corrupt")
     said = errors(ops, begin, type="fail") + errors(ops, begin, type="info")
-    assert any(error and error.startswith(("ERROR BAD_COMMAND", "garbage")) for error in said)
+    assert any(error and error.startswith(("ERROR UNKNOWN_COMMAND", "garbage")) for error in said)
 
 
 def test_a_reset_is_heard_of_at_once(play):

@@ -270,6 +270,7 @@ class Conductor:
         if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
             self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
+        self.strikes.let_go()
         self.let_rest()
         self.world.collect()
         self.note("lab", "end", {

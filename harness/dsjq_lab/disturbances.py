@@ -5,8 +5,11 @@ its end, and no reader can tell intent from chance. A disturbance is asked about
 (`treat`), and tells as soon as it has done something (`bite`): one that never bites proves nothing.
 """
 
+import fcntl
 import random
 import socket
+import struct
+import termios
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -259,8 +262,7 @@ class SlowReader(Disturbance):
 
     def begin(self, connections: Iterable["Connection"]) -> None:
         self.guest = socket.socket()
-        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.guest.setsockopt(socket.SOL_SOCKET, buffer, GUEST_BUFFER_BYTES)  # before it connects
+        self.guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, GUEST_BUFFER_BYTES)  # before it connects
         self.guest.settimeout(GUEST_TIMEOUT_S)
         self.guest.connect(self.options["broker"])
         self.guest.setblocking(False)
@@ -272,8 +274,9 @@ class SlowReader(Disturbance):
                 self.sent_bytes += self.guest.send(self.QUESTION)
                 self.moved_ns = now_ns
         except BlockingIOError:
-            if now_ns - self.moved_ns > STUCK_NS:
-                self.bite(sent_bytes=self.sent_bytes)
+            unread = struct.unpack("i", fcntl.ioctl(self.guest, termios.FIONREAD, bytes(4)))[0]
+            if unread and now_ns - self.moved_ns > STUCK_NS:
+                self.bite(sent_bytes=self.sent_bytes, unread_bytes=unread)
         except OSError:
             self.bite(sent_bytes=self.sent_bytes, thrown_out=1)  # the broker has had enough of it
 

@@ -64,7 +64,6 @@ class LiveWorld:
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
         )
-        self.introduction = broker.introduce(self.place)
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
@@ -111,7 +110,8 @@ class LiveWorld:
             return
         role, _, number = name.partition(" ")
         port = self.proxy.port(name) if self.proxy else self.place.port
-        told = json.dumps({**config, **self.introduction, "port": port, "core": self.core})
+        introduction = self.broker.introduce(self.place._replace(port=port))
+        told = json.dumps({**config, **introduction, "port": port, "core": self.core})
         argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
 

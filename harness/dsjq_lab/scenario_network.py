@@ -28,9 +28,8 @@ OPTIONS = (
 
 
 class OnTheWay(Deed):
-    """Over as soon as it has happened."""
-
     of_the_network: ClassVar[bool] = True
+    is_momentary: ClassVar[bool] = True
 
     @property
     def options(self) -> dict[str, Any]:
@@ -39,6 +38,7 @@ class OnTheWay(Deed):
 
 
 class WhileItLasts(OnTheWay, Fault):
+    is_momentary: ClassVar[bool] = False
     end_word: ClassVar[str] = "for"
     endings: ClassVar[tuple[str, str]] = ("for {}", "until {}")
     lasts_s: MaybeDuration = key("for", None)
@@ -127,7 +127,7 @@ class LoseReply(OnTheWay):
 
 
 class SlowReader(WhileItLasts):
-    verb = "slow_reader"
+    verb, may_last = "slow_reader", True
     victim: TheBroker = key("slow_reader")
 
 

@@ -39,6 +39,7 @@ class Strikes:
         self.seen: Counter[str] = Counter()  # events
         self.waiting: list[Request] = []
         self.running: list[Strike] = []  # begun and not over
+        self.lasting: list[Strike] = []  # on the network, for good: that is, until all have finished
         self.calm_ns = 0  # since when nothing is inflicted, nor planned by the clock
         self.latest = ""
         self.closing = False
@@ -189,7 +190,9 @@ class Strikes:
         end = strike.fault.end
         if end is None or self.closing:
             strike.victim.retired = not strike.victim.alive
-            (self.finish if strike.fault.of_the_network else self.forget)(strike)
+            if strike.fault.of_the_network and not strike.fault.is_momentary:
+                self.lasting.append(strike)
+            (self.finish if strike.fault.is_momentary else self.forget)(strike)
         elif isinstance(end, float):
             self.not_calm_before(self.lab.later(end, partial(self.heal, strike)))
         elif strike.due or self.has_seen(end):
@@ -242,6 +245,11 @@ class Strikes:
                 self.heal(strike)
             else:
                 self.miss(strike)
+
+    def let_go(self) -> None:
+        """When all have finished, what was for good is over, so that it is seen what stays behind."""
+        for strike in self.lasting:
+            FAULTS[strike.fault.verb].heal(self.lab, strike)
 
     # -- In the history
 
