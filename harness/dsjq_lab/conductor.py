@@ -128,6 +128,12 @@ class Conductor:
     def overwrite(self, name: str, data: bytes) -> None:
         self.world.overwrite(name, data)
 
+    def clock_unreachable(self) -> str:
+        return self.world.clock_unreachable()
+
+    def step_clock(self, seconds: float) -> None:
+        self.world.step_clock(seconds)
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         return self.world.disturb(name, verb, options)
 

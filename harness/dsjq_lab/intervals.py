@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dsjq_lab.seen import Call, Delivery, Job, Strike
+from dsjq_lab.seen import UNFELT, Call, Delivery, Job, Strike
 
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
@@ -36,7 +36,7 @@ class Troubles:
         everybody: list[Strike] = []
         links: dict[str, list[Strike]] = {}
         for strike in sorted(model.strikes, key=lambda strike: strike.begin_ns):
-            if strike.victim == "broker":
+            if strike.victim == "broker" and strike.verb not in UNFELT:
                 everybody.append(strike)
             elif strike.verb in LINK_VERBS:
                 links.setdefault(strike.victim, []).append(strike)

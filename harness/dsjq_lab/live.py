@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace
+from dsjq_lab import shim, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -67,6 +67,8 @@ class LiveWorld:
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
+        self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
+        self.clock_off_s = 0.0
         self.proxy: Proxy | None = None
         if any(fault.of_the_network for fault in scenario.faults):
             self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
@@ -105,6 +107,10 @@ class LiveWorld:
                 python, *program = argv
                 argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
                 theirs = self.open_channel(name)
+            if self.clock and self.broker.is_python:
+                python, *program = argv
+                argv = [python, wallclock.__file__, str(self.clock), *program]
+                self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
@@ -149,7 +155,7 @@ class LiveWorld:
         if not self.is_durable:
             return IN_MEMORY
         if not self.broker.is_python:
-            return "the lab sees into a Python broker alone (--broker FILE.py)"
+            return "its disk is seen if it is a Python program, started by --broker FILE.py"
         return shim.Platter(str(self.platter)).blind
 
     def order(self, order: shim.Order) -> None:
@@ -169,6 +175,16 @@ class LiveWorld:
     def overwrite(self, name: str, data: bytes) -> None:
         with (self.place.data / name).open("r+b") as file:
             file.truncate(file.write(data))
+
+    def clock_unreachable(self) -> str:
+        if self.broker.is_python:
+            return ""
+        return "the lab sets the clock of a Python broker alone (--broker FILE.py); or explore it"
+
+    def step_clock(self, seconds: float) -> None:
+        assert self.clock
+        self.clock_off_s += seconds
+        wallclock.set_off(str(self.clock), self.clock_off_s)
 
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         assert self.proxy is not None, "the scenario has a fault of the network"
@@ -271,6 +287,10 @@ class LiveWorld:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def steps_clock(scenario: Scenario) -> bool:
+    return any(fault.verb == "clock_step" for fault in scenario.faults)
 
 
 class Channel:

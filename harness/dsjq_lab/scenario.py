@@ -19,6 +19,7 @@ from dsjq_lab.scenario_changes import change
 from dsjq_lab.scenario_faults import (
     EVENTS,
     After,
+    ClockStep,
     Deed,
     FsyncError,
     KillOn,
@@ -51,6 +52,7 @@ __all__ = [
     "THAT_JOB",
     "VERBS",
     "After",
+    "ClockStep",
     "Deed",
     "Expectation",
     "FsyncError",

@@ -20,6 +20,7 @@ from dsjq_lab.scenario_values import (
     Name,
     Occurrence,
     Share,
+    Step,
     Strict,
     Victim,
     key,
@@ -301,3 +302,18 @@ class SlowFsync(Pause):
     verb, of_the_disk = "slow_fsync", True
     victim: TheBroker = key("slow_fsync")
     by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
+
+
+def only_its_clock(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker's clock is set: write 'broker'")
+    return victim
+
+
+class ClockStep(Deed):
+    verb = "clock_step"
+    victim: Annotated[AnyVictim, AfterValidator(only_its_clock)] = key("clock_step")
+    by_s: Step = key("by")
+
+    def what(self) -> str:
+        return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Tag
 
 from dsjq_lab.scenario_faults import (
     BitFlip,
+    ClockStep,
     Deed,
     DiskFull,
     FsyncError,
@@ -40,7 +41,7 @@ VERBS: dict[str, type[Deed]] = {
     deed.verb: deed
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull,
+        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull, ClockStep,
         Partition, HalfOpen, Latency, Bandwidth, Slice, Coalesce, Corrupt, Reset, Cut, LoseReply,
         SlowReader, Storm,
     )
@@ -66,6 +67,7 @@ AnyDeed = Annotated[
     | Annotated[TornTail, Tag("torn_tail")]
     | Annotated[BitFlip, Tag("bit_flip")]
     | Annotated[DiskFull, Tag("disk_full")]
+    | Annotated[ClockStep, Tag("clock_step")]
     | Annotated[Partition, Tag("partition")]
     | Annotated[HalfOpen, Tag("half_open")]
     | Annotated[Latency, Tag("latency")]
