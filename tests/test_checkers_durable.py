@@ -57,6 +57,13 @@ def test_only_a_harmed_disk_takes_attempts_back(verb: str, expected: str) -> Non
     assert told.verdict("attempts_increase").status == expected
 
 
+@pytest.mark.parametrize(("verb", "expected"), [("kill", VIOLATED), ("power_loss", HOLDS)])
+def test_which_life_gave_a_job_out_matters_only_if_the_disk_was_harmed(verb: str, expected: str) -> None:
+    told = died_with_a_job(verb=verb)  # the lab noticed at 30 that it was back
+    told.reserve("worker 2", "a", token="2.1", attempt=1, at=(25, 26))
+    assert told.verdict("attempts_increase").status == expected
+
+
 def test_after_a_loss_of_power_attempts_increase_again() -> None:
     told = died_with_a_job(verb="power_loss")
     told.reserve("worker 2", "a", token="2.1", attempt=1, at=(100, 101))

@@ -128,6 +128,12 @@ class Conductor:
     def overwrite(self, name: str, data: bytes) -> None:
         self.world.overwrite(name, data)
 
+    def clock_unreachable(self) -> str:
+        return self.world.clock_unreachable()
+
+    def step_clock(self, seconds: float) -> None:
+        self.world.step_clock(seconds)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dsjq_lab.seen import Call, Delivery, Job
+from dsjq_lab.seen import UNFELT, Call, Delivery, Job
 
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
@@ -109,7 +109,7 @@ class _Intervals:
         """When faults were upon the broker; between two there is no peace if it is shorter than the slack."""
         begun: tuple[int, float] | None = None
         for strike in sorted(self.model.strikes, key=lambda strike: strike.begin_ns):
-            if strike.victim != "broker":
+            if strike.victim != "broker" or strike.verb in UNFELT:
                 continue
             end_ns = math.inf if strike.end_ns is None else strike.end_ns
             if begun and strike.begin_ns <= begun[1] + self.slack_ns:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace
+from dsjq_lab import shim, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
@@ -67,6 +67,8 @@ class LiveWorld:
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
+        self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
+        self.clock_off_s = 0.0
         self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
@@ -102,6 +104,10 @@ class LiveWorld:
                 python, *program = argv
                 argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
                 theirs = self.open_channel(name)
+            if self.clock and self.broker.is_python:
+                python, *program = argv
+                argv = [python, wallclock.__file__, str(self.clock), *program]
+                self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
@@ -164,6 +170,16 @@ class LiveWorld:
     def overwrite(self, name: str, data: bytes) -> None:
         with (self.place.data / name).open("r+b") as file:
             file.truncate(file.write(data))
+
+    def clock_unreachable(self) -> str:
+        if self.broker.is_python:
+            return ""
+        return "the lab sets the clock of a Python broker alone (--broker FILE.py); or explore it"
+
+    def step_clock(self, seconds: float) -> None:
+        assert self.clock
+        self.clock_off_s += seconds
+        wallclock.set_off(str(self.clock), self.clock_off_s)
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -252,6 +268,10 @@ class LiveWorld:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def steps_clock(scenario: Scenario) -> bool:
+    return any(fault.verb == "clock_step" for fault in scenario.faults)
 
 
 class Channel:

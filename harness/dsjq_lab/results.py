@@ -61,6 +61,12 @@ class Result(NamedTuple):
     def with_standing(self, *standings: str) -> list[Ruling]:
         return [ruling for ruling in self.rulings if ruling.standing in standings]
 
+    @property
+    def in_focus(self) -> list[Ruling]:
+        """Those that the scenario is about come first, in its order."""
+        rank: dict[str, int] = {name: place for place, name in enumerate(self.scenario.focus)}
+        return sorted(self.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+
     def as_json(self) -> dict[str, Any]:
         header, end = self.model.header, self.model.end
         return {

@@ -20,6 +20,7 @@ from dsjq_lab.scenario_values import (
     Name,
     Occurrence,
     Share,
+    Step,
     Strict,
     Victim,
     key,
@@ -301,11 +302,26 @@ class SlowFsync(Pause):
     by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
 
 
+def only_its_clock(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker's clock is set: write 'broker'")
+    return victim
+
+
+class ClockStep(Deed):
+    verb = "clock_step"
+    victim: Annotated[AnyVictim, AfterValidator(only_its_clock)] = key("clock_step")
+    by_s: Step = key("by")
+
+    def what(self) -> str:
+        return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"
+
+
 VERBS: dict[str, type[Deed]] = {
     deed.verb: deed
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull,
+        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull, ClockStep,
     )
 }  # fmt: skip
 
@@ -328,6 +344,7 @@ AnyDeed = Annotated[
     | Annotated[SlowFsync, Tag("slow_fsync")]
     | Annotated[TornTail, Tag("torn_tail")]
     | Annotated[BitFlip, Tag("bit_flip")]
-    | Annotated[DiskFull, Tag("disk_full")],
+    | Annotated[DiskFull, Tag("disk_full")]
+    | Annotated[ClockStep, Tag("clock_step")],
     Discriminator(verb_of),
 ]

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)"
 RATE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/s"
+STEP = f"-?{DURATION}"
 SHARE = r"([1-9][0-9]?)%"
 SIZE = r"([1-9][0-9]{0,5})(B|KiB)"
 PAYLOAD_BYTES_MAX = 60_000  # a line of the text protocol holds little more
@@ -56,6 +57,11 @@ def seconds(value: Any) -> float:
     if not isinstance(value, str) or not (match := re.fullmatch(DURATION, value)):
         raise PydanticCustomError("unit", "write a number and ms, s or m, e.g. 250ms, 2s, 1m")
     return round(float(match[1]) * SECONDS[match[2]], 9)
+
+
+def step(value: Any) -> float:
+    forward = seconds(value.removeprefix("-") if isinstance(value, str) else value)
+    return -forward if isinstance(value, str) and value.startswith("-") else forward
 
 
 def per_second(value: Any) -> float:
@@ -103,6 +109,7 @@ def text_like(pattern: str) -> WithJsonSchema:
 
 Duration = Annotated[float, PlainValidator(seconds), text_like(DURATION)]
 PositiveDuration = Annotated[Duration, AfterValidator(positive)]
+Step = Annotated[float, PlainValidator(step), text_like(STEP)]  # forward, or back
 MaybeDuration = Annotated[float | None, PlainValidator(seconds), text_like(DURATION)]
 MaybeRate = Annotated[float | None, PlainValidator(per_second), text_like(RATE)]
 MaybeSize = Annotated[int | None, PlainValidator(size), text_like(SIZE)]

@@ -100,6 +100,12 @@ class World(Protocol):
     def overwrite(self, name: str, data: bytes) -> None:
         """Puts that into a file of the dead broker's folder."""
 
+    def clock_unreachable(self) -> str:
+        """Why the lab cannot set the broker's wall clock; empty if it can."""
+
+    def step_clock(self, seconds: float) -> None:
+        """Sets the broker's wall clock forward, or back; it stays so over the broker's restarts."""
+
     def next_event(self, deadline_ns: int) -> Event | None:
         """The next thing that happened; None if nothing has until the deadline."""
 

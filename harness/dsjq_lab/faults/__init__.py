@@ -1,5 +1,6 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
+from dsjq_lab.faults.clock_step import ClockStep
 from dsjq_lab.faults.damage import BitFlip, TornTail
 from dsjq_lab.faults.disk import DiskFull, FsyncError, KillOn, PowerLoss, SlowFsync
 from dsjq_lab.faults.fault import Fault, Lab
@@ -28,4 +29,5 @@ FAULTS: dict[str, Fault] = {
     "torn_tail": TornTail(),
     "bit_flip": BitFlip(),
     "disk_full": DiskFull(),
+    "clock_step": ClockStep(),
 }

@@ -174,6 +174,12 @@ class SimWorld:
         assert isinstance(file, Inode)
         return file
 
+    def clock_unreachable(self) -> str:
+        return ""
+
+    def step_clock(self, seconds: float) -> None:
+        self.kernel.calendar_s += seconds
+
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
         if not process.alive:
