@@ -296,7 +296,7 @@ def test_a_disk_is_full_for_a_while(play):
 @pytest.mark.parametrize(("store", "broker", "why"), [
     ("memory", None, "in memory"),
     ("sqlite", None, "SQLite"),
-    ("journal", Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}"), "Python broker"),
+    ("journal", Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}"), "Python program"),
 ])
 def test_a_fault_that_cannot_be_done_is_missed_and_the_history_says_why(store, broker, why, play):
     ops = play("[{at: 0s, fsync_error: broker}]", broker, store=store)

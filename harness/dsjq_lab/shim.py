@@ -218,7 +218,7 @@ class Shim:
         if event == "open" and values[2] & (os.O_DSYNC | os.O_SYNC) and self.is_inside(values[0]):
             self.see_nothing("it opens files so that each write is synced")
         elif event == "sqlite3.connect" and values[0] not in ("", ":memory:") and self.is_inside(values[0]):
-            self.see_nothing("SQLite works on its files in C, where the lab's shim does not see it")
+            self.see_nothing("SQLite works on its files in C, unseen by the lab (--set broker.store=journal)")
         elif event == "mmap.__new__" and self.path_of(values[0]) is not None:
             self.see_nothing("it maps a file into its memory")
         elif event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
