@@ -26,11 +26,10 @@ class Link:
     first_coding: type[LineCoding] = LineCoding
 
     def __init__(self, server: "Server", conn: socket.socket):
-        self.server, self.conn, self.coding = server, conn, self.first_coding()
-        self.unsent = bytearray()  # replies
+        self.server, self.conn, self.coding, self.unsent = server, conn, self.first_coding(), bytearray()
 
     def serve(self) -> None:
-        self.session = self.server.broker.connect(self.is_gone)
+        self.session = self.server.broker.connect(lambda: self.server.stopping or self.has_hung_up())
         self.session.gathers = True
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,9 +64,6 @@ class Link:
 
     def execute(self, command: Command) -> Reply:
         return self.server.broker.execute(command, self.session)
-
-    def is_gone(self) -> bool:
-        return self.server.stopping or self.has_hung_up()
 
     def has_hung_up(self) -> bool:
         """False as long as there is something left to read, even if it is the last."""
@@ -118,17 +114,17 @@ class Server:
         while not self.stopping:
             try:
                 self.admit(*self.listener.accept())
-            except OSError as problem:
-                if not self.stopping:  # out of descriptors, say: that passes, so neither give up nor spin
+            except (OSError, RuntimeError) as problem:
+                if not self.stopping:  # no descriptor or no thread is left: neither give up nor spin
                     print(f"cannot accept: {problem}", file=sys.stderr)
                     time.sleep(ACCEPT_PAUSE_S)
 
     def admit(self, conn: socket.socket, address: tuple[str, int]) -> None:
         link = self.link(self, conn)
         thread = threading.Thread(target=link.serve, daemon=True)
-        with self.lock:
+        with self.lock:  # so that it cannot leave before it is known, nor be known if it cannot start
+            thread.start()
             self.links[link] = thread
-        thread.start()
 
     def leave(self, link: Link) -> None:
         with self.lock:

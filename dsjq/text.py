@@ -102,6 +102,8 @@ def checked(field: str, value: Any) -> Any:
     kind, low, high = OPTIONS[field]
     if kind is not str and value is not None and not low <= value <= high:
         raise ValueError(f"{field.removesuffix('_s')} is from {low:g} to {high:g}, not {value}")
+    if kind is str and value and re.search("[ \r\n]", value):
+        raise ValueError(f"{field} has no spaces")
     if field == "state" and value not in (None, *STATES):
         raise ValueError(f"state is one of {' '.join(STATES)}")
     return value
@@ -137,8 +139,7 @@ def encode_command(command: m.Command) -> bytes:
 def _words(command: m.Command) -> str:
     """All but the payload; the short form where every option is at its default."""
     if isinstance(command, m.Submit):
-        if " " in command.key:
-            raise ValueError("a key has no spaces")
+        checked("key", command.key)
         return "SUBMIT " if command == m.Submit(command.payload) else f"PUT{_given(command)} -- "
     verb = type(command).__name__.upper()
     if isinstance(command, m.Reserve | m.Jobs | m.Hello):
@@ -199,11 +200,12 @@ def decode_reply(line: bytes) -> m.Reply:
 class LineCoding(Lines):
     """How one connection hears things and says them. Another coding has the same methods."""
 
+    decode_command = staticmethod(decode_command)
     encode_command, encode_reply = staticmethod(encode_command), staticmethod(encode_reply)
 
     def commands(self, data: bytes) -> Iterator[m.Command | m.Error]:
         """What has arrived; an Error is the answer to what is no command."""
-        return (line if isinstance(line, m.Error) else decode_command(line) for line in self.feed(data))
+        return (line if isinstance(line, m.Error) else self.decode_command(line) for line in self.feed(data))
 
     def replies(self, data: bytes) -> Iterator[m.Reply]:
         """Raises ValueError or KeyError for what is no reply."""

@@ -208,6 +208,17 @@ def test_within_its_grace_a_broker_may_say_empty(lose: Callable[[Told], int]) ->
     assert told.verdict("redelivered_in_time").status == HOLDS
 
 
+@pytest.mark.parametrize(("asked_ms", "expected"), [(161, HOLDS), (162, VIOLATED)])
+def test_a_broker_that_looks_at_no_connections_has_until_the_lease_ends(
+    asked_ms: int, expected: str
+) -> None:
+    told = held()
+    told.header = told.header._replace(gives_back_at_disconnect=False)
+    assert killed(told) < asked_ms
+    told.empty("worker 2", at=(asked_ms, asked_ms + 1))
+    assert told.verdict("redelivered_in_time").status == expected
+
+
 @pytest.mark.parametrize(("asked_ms", "expected"), [(111, HOLDS), (112, VIOLATED)])
 def test_a_broker_that_gives_tokens_looks_at_its_clock_at_each_command(asked_ms: int, expected: str) -> None:
     told = held(token="1.1")

@@ -175,3 +175,28 @@ def test_elsewhere_nothing_is_disturbed(tmp_path: Path) -> None:
     text = "os.chdir('..')\n" + FSYNCS + "sync('one'); print('alive')"
     program = Program(tmp_path, text, Order("die", "fsync"))
     assert program.done.stdout == "alive\n"
+
+
+FULL = """
+f = os.open('a', os.O_CREAT | os.O_RDWR)
+os.posix_fallocate(f, 0, 10)
+def write(text):
+    try:
+        print(os.pwrite(f, text, os.lseek(f, 0, os.SEEK_CUR)), end=' ')
+        os.lseek(f, len(text), os.SEEK_CUR)
+    except OSError as problem:
+        print(-problem.errno, end=' ')
+"""
+
+
+def test_on_a_full_disk_there_is_what_was_allocated_and_half_a_write_more(tmp_path: Path) -> None:
+    calls = "write(b'12345'); write(b'6789'); write(b'abcdef'); write(b'ghi')"
+    program = Program(tmp_path, FULL + calls, Order("refuse", "write", 2))
+    assert program.done.stdout == "5 4 3 -28 "  # ENOSPC
+    assert program.files() == {"a": b"123456789abc"} and program.told == [{}]
+
+
+def test_a_full_disk_allocates_nothing(tmp_path: Path) -> None:
+    program = Program(tmp_path, "f = os.open('a', os.O_CREAT | os.O_RDWR); os.posix_fallocate(f, 0, 9)",
+                      Order("refuse", "write"))  # fmt: skip
+    assert "No space left" in program.done.stderr and program.told == [{}]

@@ -453,13 +453,13 @@ BREAK = {
 @pytest.mark.parametrize("store", STORES)
 def test_a_failed_sync_ends_the_broker_and_answers_nobody(store: str, tmp_path: Path) -> None:
     program = (
-        "import sys, dsjq.cli, dsjq.server\n"
+        "import sys, dsjq.cli\nfrom dsjq.extensions import limits\n"
         "def fails(*_): raise OSError(5, 'Input/output error')\n"
-        "class Server(dsjq.server.Server):\n"
+        "class Server(limits.LimitedServer):\n"
         "    def __init__(self, *words):\n"
         "        super().__init__(*words)\n"
         f"        {BREAK[store]}\n"
-        "dsjq.cli.Server = Server\n"
+        "limits.LimitedServer = Server\n"
         "dsjq.cli.main(['serve', '--port', '0', *sys.argv[1:]])\n")
     command = [sys.executable, "-c", program, "--data", str(tmp_path), "--store", store]
     with start(command) as process:

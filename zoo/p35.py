@@ -5,18 +5,16 @@
 import sys
 
 from dsjq import cli
+from dsjq.extensions import codings
 from dsjq.messages import Empty, Reply
-from dsjq.server import Link
-from dsjq.text import LineCoding, encode_reply
+from dsjq.text import encode_reply
 
 
-class Talkative(LineCoding):
-    @staticmethod
-    def encode_reply(reply: Reply) -> bytes:
-        return encode_reply(reply) + b"RETRY 0.1\n" * isinstance(reply, Empty)
+def encode(reply: Reply) -> bytes:
+    return encode_reply(reply) + b"RETRY 0.1\n" * isinstance(reply, Empty)
 
 
-Link.first_coding = Talkative
+codings.encode_reply = encode
 
 if __name__ == "__main__":
     cli.main(["serve", *sys.argv[1:]])

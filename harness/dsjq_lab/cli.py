@@ -24,6 +24,11 @@ from dsjq_lab.sim import explore as exploring
 if TYPE_CHECKING:
     from dsjq_lab.results import Result
 
+BROKER = (
+    "the broker under study: a file, e.g. zoo/p03; dsjq-frames, whose clients speak frames; "
+    "a real one, started here (rabbitmq, redis-list, "
+    "redis-stream, nats, beanstalkd); or one that runs already, e.g. amqp://host, and is not struck itself"
+)
 BROKER_CMD = (
     "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "
     "also {host} {data} {ack_timeout} {max_attempts}"
@@ -103,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("what", metavar="FILE|RUN", help="a scenario, or a stored run to play once more")
     run.add_argument("--seed", type=int, metavar="N", help="instead of the scenario's")
     broker = run.add_mutually_exclusive_group()
-    broker.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker.add_argument("--broker", metavar="NAME|FILE.py|URL", help=BROKER)
     broker.add_argument("--broker-cmd", metavar="COMMAND", help=BROKER_CMD)
     run.add_argument("--repeat", type=at_least_one, default=1, metavar="N", help="with seed, seed+1, …")
     run.add_argument("--jobs", type=at_least_one, default=1, metavar="J", help="J of them at a time")
@@ -133,8 +138,11 @@ def parser() -> argparse.ArgumentParser:
         show.add_argument(f"--{suffix}", type=Path, metavar="F", help=f"write {content} to this file")
     show.add_argument("--export", nargs=2, metavar=("FORMAT", "F"), help="shiviz, perfetto, junit or csv")
 
-    compare = command("compare", "Two runs side by side: of two brokers, or before and after.")
-    compare.add_argument("runs", metavar="RUN", nargs=2, help="a run folder, or the name of a run")
+    compare = command("compare", "Two runs side by side; or one scenario, played with several brokers.")
+    compare.add_argument("what", metavar="RUN RUN|FILE", nargs="+", help="two stored runs; or a scenario")
+    compare.add_argument("--brokers", metavar="NAME,NAME…", help="e.g. dsjq,rabbitmq,redis-list,zoo/p11")
+    compare.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
+    compare.add_argument("--without-faults", action="store_true", help="the scenario as a control")
     compare.add_argument("--html", type=Path, metavar="F", help="write a page with both to this file")
 
     validate = command("validate", "Check scenario files: every mistake, or else the plan.")
@@ -144,6 +152,15 @@ def parser() -> argparse.ArgumentParser:
 
     explain = command("explain", "What an invariant, a fault, an event, a word or an error code means.")
     explain.add_argument("name", nargs="?", help="without it: all names")
+
+    zoo = command("zoo", "How good is the lab? Plays every patient, and the reference in the same scenarios.")
+    zoo.add_argument("patients", metavar="PATIENT", nargs="*", help="e.g. p03; all of them if none is named")
+    zoo.add_argument("--runs", type=at_least_one, default=5, metavar="N", help="live, of each (default: 5)")
+    zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
+    zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
+    zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
+
+    command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
     list_ = command("list", "What there is to play, to break and to look at.")
     list_.add_argument("kind", nargs="?", choices=sorted(SHELVES), help="only these")
@@ -313,7 +330,11 @@ def compare(args: argparse.Namespace) -> int:
     from dsjq_lab import runs
     from dsjq_lab.report import page, pictures
 
-    both = [(judged(folder), folder) for folder in map(runs.find, args.runs)]
+    if args.brokers:
+        return compare_brokers(args)
+    if len(args.what) != 2:
+        raise UsageError("compare takes two runs, or a scenario and --brokers")
+    both = [(judged(folder), folder) for folder in map(runs.find, args.what)]
     names, rows = [page.name(result) for result, _ in both], page.figures([result for result, _ in both])
     if args.html:
         pictures.write(args.html, page.comparison(both))
@@ -323,6 +344,23 @@ def compare(args: argparse.Namespace) -> int:
         say("\n".join(f"{what:<26} {'  '.join(f'{value:<32}' for value in values)}".rstrip()
                       for what, values in [("", names), *rows]))  # fmt: skip
     return AS_EXPECTED
+
+
+def compare_brokers(args: argparse.Namespace) -> int:
+    from dsjq_lab import scenario, side_by_side
+    from dsjq_lab.variation import Variation
+
+    if len(args.what) != 1 or args.html:
+        raise UsageError("compare --brokers takes one scenario, and writes no page")
+    variation = Variation(tuple(args.set), args.without_faults)
+    try:
+        columns = side_by_side.compare(
+            library.find("scenarios", args.what[0]), args.brokers.split(","), variation
+        )
+    except scenario.ScenarioErrors as errors:
+        return complain(f"nothing was run\n{errors}", USAGE)
+    say(side_by_side.as_json(columns) if args.json else "\n".join(side_by_side.table(columns)))
+    return side_by_side.exit_code(columns)
 
 
 def validate(args: argparse.Namespace) -> int:
@@ -389,6 +427,27 @@ def list_(args: argparse.Namespace) -> int:
     return AS_EXPECTED
 
 
+def zoo(args: argparse.Namespace) -> int:
+    from dsjq_lab import zoo
+
+    world = "live" if args.black_box else args.world
+    rows = []
+    for row in zoo.visit(args.patients, world, args.runs, args.jobs, args.black_box):
+        rows.append(row)
+        if not args.json:
+            say(row.line())
+    say(zoo.as_json(rows) if args.json else "\n".join(["", *zoo.summary(rows)]))
+    return zoo.exit_code(rows)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from dsjq_lab import doctor
+
+    findings = doctor.examine()
+    say(doctor.as_json(findings) if args.json else "\n".join(doctor.table(findings)))
+    return AS_EXPECTED
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "explore": explore,
@@ -399,4 +458,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": validate,
     "explain": explain,
     "list": list_,
+    "zoo": zoo,
+    "doctor": doctor,
 }

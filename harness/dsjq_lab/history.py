@@ -40,7 +40,9 @@ class Header(NamedTuple):
     tolerance_ns: int = 1_000_000_000  # how late a lease may end, or a job come back
     backoff_ns: int = 0  # the longest that the broker may let a failed job wait for its retry
     durable: bool = False  # what was confirmed survives a death of the broker
+    gives_back_at_disconnect: bool = True  # a job whose holder's connection has ended
     options: dict[str, Any] = {}  # noqa: RUF012 (never changed)  how the scenario was varied for this run
+    not_asked: dict[str, str] = {}  # noqa: RUF012 (never changed)  invariant -> why it says nothing of this broker
 
     def line(self) -> str:
         return json.dumps(self._asdict(), ensure_ascii=False) + "\n"

@@ -18,12 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, workload
+from dsjq_lab import shim, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
+from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
@@ -31,6 +32,7 @@ READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
+NO_FILE = "-shm"  # what processes that use SQLite share: it is made anew
 SIGNALS: dict[Signal, int] = {
     "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
 }  # fmt: skip
@@ -65,7 +67,13 @@ class LiveWorld:
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
-        self.ready_timeout_s = min(READY_TIMEOUT_S, scenario.finish_within_s)
+        self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
+        self.clock_off_s = 0.0
+        self.proxy: Proxy | None = None
+        if any(fault.of_the_network for fault in scenario.faults):
+            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
+            self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
+        self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
         self.ready_by_s: float | None = None  # until when a broker that was started must listen
@@ -88,7 +96,9 @@ class LiveWorld:
         return time.monotonic_ns()
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        port = self.place.port
+        if name == "broker" and self.broker.attached:
+            self.events.append(Ready("broker", None))
+            return
         if name == "broker":
             argv = self.broker.command(self.place)
             env = self.broker.environment(self.place) | {TRACE: str(self.trace)}
@@ -97,12 +107,18 @@ class LiveWorld:
                 python, *program = argv
                 argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
                 theirs = self.open_channel(name)
+            if self.clock and self.broker.is_python:
+                python, *program = argv
+                argv = [python, wallclock.__file__, str(self.clock), *program]
+                self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
-        told = json.dumps({**config, "port": port, "core": self.core})
-        argv = [sys.executable, "-S", "-I", workload.__file__, role, number, told]
+        port = self.proxy.port(name) if self.proxy else self.place.port
+        introduction = self.broker.introduce(self.place._replace(port=port))
+        told = json.dumps({**config, **introduction, "port": port, "core": self.core})
+        argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
 
     def open_channel(self, name: str) -> socket.socket:
@@ -113,6 +129,8 @@ class LiveWorld:
         return theirs
 
     def signal(self, name: str, what: Signal) -> bool:
+        if name not in self.running:
+            return False  # the broker is not ours
         process, processes = self.running[name], self.processes
         try:
             processes.signal(process, SIGNALS[what])
@@ -137,7 +155,7 @@ class LiveWorld:
         if not self.is_durable:
             return IN_MEMORY
         if not self.broker.is_python:
-            return "the lab sees into a Python broker alone (--broker FILE.py)"
+            return "its disk is seen if it is a Python program, started by --broker FILE.py"
         return shim.Platter(str(self.platter)).blind
 
     def order(self, order: shim.Order) -> None:
@@ -145,6 +163,40 @@ class LiveWorld:
 
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+
+    def newest_file(self) -> tuple[str, bytes] | None:
+        files = [path for path in self.place.data.rglob("*") if path.is_file() and path.stat().st_size]
+        written = [path for path in files if not path.name.endswith(NO_FILE)]
+        if not written:
+            return None
+        newest = max(written, key=lambda path: path.stat().st_mtime_ns)
+        return str(newest.relative_to(self.place.data)), newest.read_bytes()
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        with (self.place.data / name).open("r+b") as file:
+            file.truncate(file.write(data))
+
+    def clock_unreachable(self) -> str:
+        if self.broker.is_python:
+            return ""
+        return "the lab sets the clock of a Python broker alone (--broker FILE.py); or explore it"
+
+    def step_clock(self, seconds: float) -> None:
+        assert self.clock
+        self.clock_off_s += seconds
+        wallclock.set_off(str(self.clock), self.clock_off_s)
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        assert self.proxy is not None, "the scenario has a fault of the network"
+        return self.proxy.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        assert self.proxy is not None
+        self.proxy.calm(name)
+
+    def hear_proxy(self) -> None:
+        assert self.proxy is not None
+        self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -159,9 +211,9 @@ class LiveWorld:
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
-        broker = self.running["broker"]
         if self.ready_by_s is None:
             return
+        broker = self.running["broker"]
         problem = None
         if not self.processes.listens(broker, self.place.port):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
@@ -177,7 +229,7 @@ class LiveWorld:
         return self.write({**moment, "value": value, "error": error})
 
     def resources(self, name: str) -> dict[str, int]:
-        return self.processes.resources(self.running[name])
+        return self.processes.resources(self.running[name]) if name in self.running else {}
 
     def collect(self) -> None:
         for op in trace.read(self.trace):
@@ -225,6 +277,8 @@ class LiveWorld:
         for channel in self.channels.values():
             channel.socket.close()
         self.processes.close()
+        if self.proxy:
+            self.proxy.close()
         self.port_lease.close()
         self.history.close()
 
@@ -233,6 +287,10 @@ class LiveWorld:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def steps_clock(scenario: Scenario) -> bool:
+    return any(fault.verb == "clock_step" for fault in scenario.faults)
 
 
 class Channel:

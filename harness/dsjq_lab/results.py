@@ -61,6 +61,12 @@ class Result(NamedTuple):
     def with_standing(self, *standings: str) -> list[Ruling]:
         return [ruling for ruling in self.rulings if ruling.standing in standings]
 
+    @property
+    def in_focus(self) -> list[Ruling]:
+        """Those that the scenario is about come first, in its order."""
+        rank: dict[str, int] = {name: place for place, name in enumerate(self.scenario.focus)}
+        return sorted(self.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
+
     def as_json(self) -> dict[str, Any]:
         header, end = self.model.header, self.model.end
         return {
@@ -87,16 +93,22 @@ def judged(run: Path) -> Result:
     model = Model(read_history(run / "history.jsonl"))
     played = Variation.of(model.header).load(run / "scenario.yaml")
     rulings = rule(judge(model), deviations(played.expect, model.header))
-    result = Result(played, model, rulings, doubts(played, model))
+    result = Result(played, model, rulings, doubts(played, model, rulings))
     (run / "results.json").write_text(json.dumps(result.as_json(), indent=2) + "\n")
     return result
 
 
-def doubts(played: "Scenario", model: Model) -> list[str]:
-    """Why the run proves nothing: also that the broker was not what the scenario is about."""
+def doubts(played: "Scenario", model: Model, rulings: Sequence[Ruling]) -> list[str]:
+    """Why the run proves nothing: also that the broker was not what the scenario is about.
+
+    A broker that is gone for good never comes to rest; but the scenario may say that it does well to refuse.
+    """
+    foreseen = {ruling.verdict.invariant for ruling in rulings
+                if ruling.verdict.status == VIOLATED and ruling.standing != VIOLATED}  # fmt: skip
+    reasons = unproven(model, may_be_gone="everything_finishes" in foreseen)
     if played.broker.store != "memory" and not model.header.durable:
-        return [FOLDERLESS, *unproven(model)]
-    return unproven(model)
+        return [FOLDERLESS, *reasons]
+    return reasons
 
 
 def deviations(expect: "Sequence[Expectation]", header: Header) -> "list[Expectation]":
@@ -128,7 +140,7 @@ def rule(verdicts: Sequence[Verdict], expect: "Sequence[Expectation]") -> list[R
         name, standing = verdict.invariant, verdict.status
         if standing == VIOLATED and name in must:
             standing = "expected"
-        elif standing == VIOLATED and name in may:
+        elif standing in (VIOLATED, UNKNOWN) and name in may:
             standing = "tolerated"
         elif standing not in (VIOLATED, UNKNOWN) and name in must:
             standing = "absent"

@@ -37,6 +37,9 @@ def play(
     played = variation.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
+    ack_timeout_s = broker.ack_timeout_s(played.broker.ack_timeout_s)
+    options = played.broker.model_copy(update={"ack_timeout_s": ack_timeout_s})
+    played = played.model_copy(update={"broker": options})
     folder = new_folder(played.name)
     text = scenario_path.read_bytes()
     (folder / "scenario.yaml").write_bytes(text)
@@ -54,7 +57,9 @@ def play(
         backoff_ns=round(played.broker.backoff_s_max * 1e9),
         tolerance_ns=round(TOLERANCE_S * variation.time_scale * 1e9),
         durable=broker.is_durable(played.broker.store),
-        options=variation.options() | ({"core": True} if broker.core else {}),
+        gives_back_at_disconnect=broker.gives_back_at_disconnect,
+        options=variation.options() | broker.options(),
+        not_asked=dict(broker.not_asked),
     )
     with LiveWorld(folder, header, played, broker) as world:
         conduct(played, world, on_progress)

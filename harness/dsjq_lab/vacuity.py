@@ -9,12 +9,12 @@ from dsjq_lab.model import Model
 from dsjq_lab.seen import Strike
 
 
-def unproven(model: Model) -> list[str]:
+def unproven(model: Model, *, may_be_gone: bool = False) -> list[str]:
     """Why the run proves nothing; empty if it came to rest and its faults bit."""
     reasons = []
     if model.end is None:
         reasons.append("the history has no end: the lab was stopped in the middle")
-    elif not model.end.drained:
+    elif not model.end.drained and not (model.end.decided and may_be_gone):
         reasons.append(f"the run did not come to rest: {model.end.why}")
     if refusal := refused_all(model):
         reasons.append(f"none of {len(model.jobs)} jobs was taken in: {refusal}")

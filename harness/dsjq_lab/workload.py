@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 TIMEOUT_S_MAX = 5.0
 RECONNECT_PAUSE_S = (0.02, 0.2)  # the first pause, doubled up to the last
@@ -128,9 +128,9 @@ class Channel:
 class LineClient:
     """One connection that speaks the line protocol: a question, its reply, within a time."""
 
-    def __init__(self, port: int, timeout_s: float) -> None:
+    def __init__(self, config: Record, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+        self.socket = socket.create_connection(("127.0.0.1", config["port"]), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, question: str, sent: Callable[[], None] = lambda: None) -> str:
@@ -138,9 +138,9 @@ class LineClient:
         try:
             self._expect_silence()
             self.socket.settimeout(self.timeout_s)
-            self.socket.sendall(question.encode() + b"\n")
+            self.socket.sendall(self.encode(question))
             sent()
-            reply, _, rest = self._read().partition(b"\n")
+            reply, rest = self._read()
         except TimeoutError:
             raise Unknown("timeout") from None
         except OSError:
@@ -152,20 +152,28 @@ class LineClient:
             raise Refused(text)
         return text
 
-    def _read(self) -> bytes:
-        """A whole line, and whatever came with it."""
+    def encode(self, question: str) -> bytes:
+        return question.encode() + b"\n"
+
+    def cut(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The first reply and the rest; None while that has not arrived."""
+        reply, end, rest = data.partition(b"\n")
+        return (reply, rest) if end else None
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """A whole reply, and whatever came with it."""
         deadline = time.monotonic() + self.timeout_s
-        reply = b""
-        while b"\n" not in reply:
+        data = b""
+        while not (found := self.cut(data)):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError
             self.socket.settimeout(left_s)
-            data = self.socket.recv(65536)
-            if not data:
+            more = self.socket.recv(65536)
+            if not more:
                 raise Unknown("eof")
-            reply += data
-        return reply
+            data += more
+        return found
 
     def _expect_silence(self) -> None:
         """What is here before the question was asked is no reply to it."""
@@ -176,16 +184,27 @@ class LineClient:
         self.socket.close()
 
 
+class Connection(Protocol):
+    """What takes questions: lines; or what is in clients/, frames and the libraries of real brokers."""
+
+    def ask(self, question: str, sent: Callable[[], None] = ...) -> str: ...
+    def close(self) -> None: ...
+
+
+Speak = Callable[[Record, float], Connection]  # of (config, timeout_s)
+
+
 class Client:
     """One client's way to the broker, over one connection after another. Every operation is recorded."""
 
-    def __init__(self, channel: Channel, config: Record) -> None:
-        self.channel, self.port, self.incarnation = channel, config["port"], config["incarnation"]
+    def __init__(self, channel: Channel, config: Record, speak: Speak = LineClient) -> None:
+        self.channel, self.config, self.speak = channel, config, speak
+        self.incarnation = config["incarnation"]
         self.timeout_s = timeout_s(config["ack_timeout_s"])
         self.wait_s = min(0.2, config["ack_timeout_s"] / 8)
         self.core = config["core"]  # a broker of the four core commands is not greeted
         self.connections = 0
-        self.line: LineClient | None = None
+        self.line: Connection | None = None
         self.refusal = ""  # the last
         self.has_tokens = False  # whether this broker speaks more than the four core commands
         self.pause_s = RECONNECT_PAUSE_S[0]
@@ -227,13 +246,13 @@ class Client:
         self.channel.record("ok", f, value)
         return "ok", value
 
-    def _connect(self) -> LineClient | None:
+    def _connect(self) -> Connection | None:
         """A new connection; by its greeting it is found out what the broker speaks."""
         self.connections += 1
         value = {"conn": self.conn}
         self.channel.record("invoke", "connect", value)
         try:
-            line = self.line = LineClient(self.port, self.timeout_s)
+            line = self.line = self.speak(self.config, self.timeout_s)
             greeting = None if self.core else self._greet(line)
         except (OSError, Unknown) as why:
             self._lose("fail", "connect", value, f"UNREACHABLE {why}")
@@ -243,7 +262,7 @@ class Client:
         self.pause_s = RECONNECT_PAUSE_S[0]
         return line
 
-    def _greet(self, line: LineClient) -> str:
+    def _greet(self, line: Connection) -> str:
         try:
             return line.ask(f"HELLO name={self.channel.process.replace(' ', '-')}")
         except Refused as refusal:
@@ -510,11 +529,11 @@ def nothing(reply: str) -> Record:
 ROLES = {"producer": produce, "worker": work, "auditor": audit}
 
 
-def main(role: str, number: str, config: Record) -> None:
+def main(role: str, number: str, config: Record, speak: Speak = LineClient) -> None:
     process = f"{role} {number}" if role != "auditor" else role
     channel = Channel(int(os.environ["DSJQ_LAB_CHANNEL"]), process, config["gates"])
     signal.signal(signal.SIGTERM, lambda *_: channel.wishes.add("stop"))
-    client = Client(channel, config)
+    client = Client(channel, config, speak)
     with suppress(Stopped):
         ROLES[role](client, channel, config)
     client.close()

@@ -67,6 +67,10 @@ class World(Protocol):
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
     @property
+    def ready_timeout_s(self) -> float:
+        """How long a broker may take to start, before its Ready names a problem."""
+
+    @property
     def is_durable(self) -> bool:
         """Whether the broker has a folder for its jobs."""
 
@@ -89,6 +93,27 @@ class World(Protocol):
 
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
+
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """Of the broker's folder: its name, and what is in it; None if nothing was written there."""
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Puts that into a file of the dead broker's folder."""
+
+    def clock_unreachable(self) -> str:
+        """Why the lab cannot set the broker's wall clock; empty if it can."""
+
+    def step_clock(self, seconds: float) -> None:
+        """Sets the broker's wall clock forward, or back; it stays so over the broker's restarts."""
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        """Begins to disturb a client's link, or with "broker" all links; a Struck follows once it has bitten.
+
+        False if it cannot be. What the verbs mean: disturbances.py.
+        """
+
+    def calm(self, name: str) -> None:
+        """Ends that; what was held on the way arrives now."""
 
     def next_event(self, deadline_ns: int) -> Event | None:
         """The next thing that happened; None if nothing has until the deadline."""

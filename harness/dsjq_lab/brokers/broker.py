@@ -1,8 +1,11 @@
 """What the lab must know of a broker in order to start it. What it does is found out from the outside."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+from dsjq_lab import workload
 
 
 class Place(NamedTuple):
@@ -23,6 +26,10 @@ class Broker(ABC):
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
     is_python: bool  # started as `python FILE …` or `python -m MODULE …`: the lab can load its shim first
     limits_attempts: bool  # it was told the limit, so that it may be held to it
+    gives_back_at_disconnect = True  # else a job waits for the end of its lease, also if its worker is gone
+    ready_within_s: float | None = None  # None: it is quick
+    not_asked: ClassVar[Mapping[str, str]] = {}  # invariants that say nothing of it, and why
+    attached = ""  # the address of one that already runs: it is not ours to start, to stop or to strike
 
     @abstractmethod
     def command(self, place: Place) -> list[str]: ...
@@ -30,6 +37,22 @@ class Broker(ABC):
     def is_durable(self, store: str) -> bool:
         """Whether it is given a folder for its jobs, so that it may be held to keep them."""
         return store != "memory"
+
+    def ack_timeout_s(self, wanted_s: float) -> float:
+        """The nearest that it can keep."""
+        return wanted_s
+
+    def client(self) -> list[str]:
+        """The program of its clients."""
+        return ["-S", "-I", workload.__file__]
+
+    def introduce(self, place: Place) -> dict[str, Any]:
+        """What its clients are told beyond the port."""
+        return {}
+
+    def options(self) -> dict[str, Any]:
+        """For the header of a history, so that the same kind can be found again."""
+        return {"core": True} if self.core else {}
 
     def environment(self, place: Place) -> dict[str, str]:
         """Added to the environment of the lab."""

@@ -62,6 +62,8 @@ def judge(model: Model) -> list[Verdict]:
 
 
 def _ask(checker: Checker, model: Model) -> Verdict:
+    if why := model.header.not_asked.get(checker.name):
+        return checker.not_applicable(why)
     try:
         return checker.check(model)
     except Exception as error:  # whatever went wrong in a checker, it is no pass

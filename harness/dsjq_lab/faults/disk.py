@@ -72,3 +72,24 @@ class SlowFsync(Fault):
     def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.order(Order("heal"))
         return True
+
+
+class DiskFull(Fault):
+    """No file grows any more: of the first write that would, half is written, and none of the next."""
+
+    shown_by = "report"
+    may_end_it = True
+
+    def why_not(self, lab: Lab) -> str:
+        return lab.disk_unseen()
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        lab.order(Order("refuse", "write"))
+        return True
+
+    def heal(self, lab: Lab, strike: Strike) -> bool:
+        lab.order(Order("heal"))
+        if strike.victim.alive:
+            return True
+        lab.start(strike.victim.name)
+        return False

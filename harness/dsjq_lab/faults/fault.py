@@ -32,6 +32,24 @@ class Lab(Protocol):
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
 
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """Of the broker's folder: its name, and what is in it; None if nothing was written there."""
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        """Puts that into a file of the dead broker's folder."""
+
+    def clock_unreachable(self) -> str:
+        """Why the lab cannot set the broker's wall clock; empty if it can."""
+
+    def step_clock(self, seconds: float) -> None:
+        """Sets the broker's wall clock forward, or back."""
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        """Begins to disturb a client's link, or with "broker" all links; False if it cannot be."""
+
+    def calm(self, name: str) -> None:
+        """Ends that."""
+
     def later(self, seconds: float, action: Callable[[], None]) -> int:
         """Does something in a while, unless the experiment is over by then; at which time, in ns."""
 

@@ -115,6 +115,8 @@ class _Diagram:
                 self.add("line", **place, stroke=PAPER, stroke_width=4)
                 self.add("line", said, **place, stroke=RED, stroke_width=3, stroke_dasharray="1 6",
                          stroke_linecap="round")  # fmt: skip
+                if band.begin_ns > self.times[0] and band.begin_ns not in self.times:
+                    self.parts.append(cross(x, y1, RED, 4))  # it died where no event of the picture is
             else:
                 self.add("line", said, **place, stroke=AMBER, stroke_width=8, opacity=0.7)
 
@@ -180,7 +182,8 @@ class _Diagram:
         self.parts.append(label(x, y + 4, said, whole=self.story(event), **look))
         if note := self.notes.get(event.index, ""):
             self.add("path", d=f"M{self.width - 14},{y - 5} l-9,5 l9,5 z", fill=RED)
-            self.parts.append(label(self.width - 28, y + 4, note, text_anchor="end", fill=RED))
+            look = HALO | {"stroke": EVIDENCE, "text_anchor": "end", "fill": RED}
+            self.parts.append(label(self.width - 28, y + 4, note, **look))
 
     def legend(self) -> None:
         fates = {message.fate for message in self.trace.messages if message.source in self.y}

@@ -96,8 +96,8 @@ def heading(result: Result) -> str:
 
 def verdicts(result: Result) -> str:
     """What is as it should be is folded away."""
-    quiet = [ruling for ruling in result.rulings if ruling.standing in (HOLDS, NOT_APPLICABLE)]
-    loud = [ruling for ruling in result.rulings if ruling not in quiet]
+    quiet = [ruling for ruling in result.in_focus if ruling.standing in (HOLDS, NOT_APPLICABLE)]
+    loud = [ruling for ruling in result.in_focus if ruling not in quiet]
     folded = f"<details{'' if loud else ' open'}><summary>{len(quiet)} hold, or do not apply</summary>"
     return (rulings(loud) if loud else "") + f"{folded}{rulings(quiet)}</details>"
 
@@ -112,7 +112,7 @@ def rulings(shown: Sequence[Ruling]) -> str:
 
 
 def explanations(result: Result) -> Iterator[str]:
-    for verdict, standing, _ in result.rulings:
+    for verdict, standing, _ in result.in_focus:
         lines = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
         if lines:
             told = "\n".join(escape(visible(line)) for line in lines[1:])

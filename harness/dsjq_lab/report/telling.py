@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 from dsjq_lab.checkers.legal_transitions import TRANSITIONS
 from dsjq_lab.history import Op, no_garbage
 from dsjq_lab.model import Model
+from dsjq_lab.reading import MORTAL, POLITE
 from dsjq_lab.report.explain import HEALED, STRUCK, submission
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
-from dsjq_lab.seen import Delivery, Strike, nonce_of
+from dsjq_lab.seen import UNFELT, Delivery, Strike, nonce_of
 
-MORTAL = ("kill", "term", "restart")  # the faults that end a process
+ENDS = MORTAL | {"kill_on"}  # the faults that end a process
 BROKER, LEDGER = "broker", "ledger"
 LANES = ("producer", BROKER, "worker", "auditor", LEDGER)  # jobs flow from left to right
 QUESTIONS = {"connect": "HELLO", "stats": "STATS", "dead": "JOBS", "reserve": "RESERVE"}
@@ -238,16 +239,18 @@ class _Telling:
         if strike.struck_ns is None:
             return
         verb, victim, jobs = strike.verb, strike.victim, tuple(filter(None, [strike.holding]))
-        struck, kind = STRUCK.get(verb, verb), "dead" if verb in MORTAL else "hung"
+        struck, kind = STRUCK.get(verb, verb), "dead" if verb in ENDS else "hung"
         # A death is felt before it is seen. Others are as they were until they are seen to be struck.
         told_ns = strike.begin_ns if kind == "dead" else strike.struck_ns
         told = struck + (" (exact)" if strike.exact else "")
         self.moment(told_ns, victim, "fault" if kind == "dead" else "hang", told, jobs=jobs)
+        if verb in UNFELT:
+            return  # it lasts for no time
         end_ns = self.last_ns
         if strike.end_ns is not None:
             end_ns = self.waking_ns(victim, strike.struck_ns, strike.end_ns)
             self.moment(end_ns, victim, "heal", HEALED.get(verb, "back"), jobs=jobs)
-        begin_ns = told_ns if verb == "kill" else strike.struck_ns
+        begin_ns = strike.struck_ns if verb in POLITE else told_ns
         self.bands.append(Band(victim, kind, begin_ns, end_ns, struck))
 
     def waking_ns(self, victim: str, struck_ns: int, end_ns: int) -> int:

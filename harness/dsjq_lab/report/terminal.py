@@ -132,7 +132,7 @@ def unrest(model: Model) -> Iterator[str]:
 def rulings(result: Result, verbose: bool) -> Iterator[str]:
     """What the scenario asks about and what went wrong; the rest only in number."""
     focus = result.scenario.focus
-    ordered = in_focus(result)
+    ordered = result.in_focus
     quiet = [] if verbose else [
         ruling for ruling in ordered
         if ruling.verdict.invariant not in focus and ruling.standing in (HOLDS, NOT_APPLICABLE)
@@ -143,12 +143,6 @@ def rulings(result: Result, verbose: bool) -> Iterator[str]:
     for standing in (HOLDS, NOT_APPLICABLE):
         if count := sum(ruling.standing == standing for ruling in quiet):
             yield f"  {word(standing):<10} {f'{count} more':<22} (--verbose)"
-
-
-def in_focus(result: Result) -> list[Ruling]:
-    """Those that the scenario asks about come first."""
-    rank: dict[str, int] = {name: place for place, name in enumerate(result.scenario.focus)}
-    return sorted(result.rulings, key=lambda ruling: rank.get(ruling.verdict.invariant, len(rank)))
 
 
 def ruling_lines(ruling: Ruling) -> Iterator[str]:
@@ -166,7 +160,7 @@ def ruling_lines(ruling: Ruling) -> Iterator[str]:
 def explanations(result: Result, verbose: bool) -> Iterator[str]:
     """One story for each job that something happened to, with all the rules that it breaks."""
     stories: dict[str, list[str]] = {}
-    for verdict, standing, _ in in_focus(result):
+    for verdict, standing, _ in result.in_focus:
         story = list(explain(verdict, result.model)) if standing in (VIOLATED, UNKNOWN) else []
         if story:
             about = verdict.job if verdict.job and not verbose else verdict.invariant
@@ -180,7 +174,7 @@ def conclusion(result: Result, run: Path) -> Iterator[str]:
     if result.outcome == "pass":
         yield f"{tally(result):<72} {result.seconds:.1f} s"
     elif result.outcome == "fail":
-        wrong = [ruling for ruling in in_focus(result) if ruling.standing in (VIOLATED, "absent")]
+        wrong = [ruling for ruling in result.in_focus if ruling.standing in (VIOLATED, "absent")]
         yield f"FAIL   {names_of(wrong)}     exit {result.exit_code}"
         first = wrong[0].verdict.invariant
         yield f"Why    dsjq-lab explain {first}     ({CHECKER[first].lab})"

@@ -24,8 +24,8 @@ class View(NamedTuple):
 
 def of_run(result: Result, trace: Trace, limit: int = SHOWN) -> View:
     for standing in (VIOLATED, "expected", "tolerated"):
-        for ruling in result.with_standing(standing):
-            if ruling.verdict.job or ruling.verdict.ops:
+        for ruling in result.in_focus:
+            if ruling.standing == standing and (ruling.verdict.job or ruling.verdict.ops):
                 return of_verdict(ruling.verdict, trace, limit)
     busy = trace.busy()
     jobs: list[str] = []

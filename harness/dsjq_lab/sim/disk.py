@@ -245,11 +245,13 @@ class OpenFile:
     def what_fits(self, order: Order, start: int, data: bytes) -> bytes:
         """On a full disk there is what was allocated before."""
         room = len(self.inode.data) - start
-        if room < len(data):
-            self.disk.tell_once(order)
-            if room <= 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return data[: max(0, room)]
+        if room >= len(data):
+            return data
+        self.disk.tell_once(order)
+        fits = max(0, room, self.disk.orders.last_room(data))
+        if fits == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return data[:fits]
 
     def due(self, operation: str) -> Order | None:
         return self.disk.orders.due(operation) if self.watched else None
@@ -451,7 +453,8 @@ def os_calls() -> dict[str, Any]:
         open_file.disk.fail_if_told("write")
         if offset + length > len(open_file.inode.data):
             if (order := open_file.due("write")) and order.do == "refuse":
-                open_file.what_fits(order, len(open_file.inode.data), b"more")
+                open_file.disk.tell_once(order)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             open_file.truncate(offset + length)
 
     def fsync(number: int) -> None:

@@ -122,7 +122,7 @@ class Experiment:
         ops = sorted(world.ops, key=lambda op: op.time_ns)
         model = Model(History(self.header(), ops, False))
         rulings = rule(judge(model), deviations(self.scenario.expect, model.header))
-        return Result(self.scenario, model, rulings, doubts(self.scenario, model))
+        return Result(self.scenario, model, rulings, doubts(self.scenario, model, rulings))
 
 
 def failures(result: Result) -> Iterable[str]:

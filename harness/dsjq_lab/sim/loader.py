@@ -105,7 +105,7 @@ def simulated(name: str) -> dict[str, Any] | None:
         "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
         "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
         "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
-        "fcntl": system.fcntl_module, "gc": system.gc_module,
+        "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
         "io": lambda: {**system.public(io), "open": open_here},
         "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
     }  # fmt: skip

@@ -71,6 +71,10 @@ class SimWorld:
         return self.broker.core
 
     @property
+    def ready_timeout_s(self) -> float:
+        return 0  # a start costs no time here
+
+    @property
     def lateness_ns(self) -> int:
         return self.late_ns + self.kernel.stalled_ns
 
@@ -98,6 +102,8 @@ class SimWorld:
 
     def launch(self, name: str) -> Process:
         """Starts what the broker's command would start, if that is a Python program."""
+        if self.broker.client()[-1] != workload.__file__:
+            raise SimUnsupported(f"{self.broker.name}: only clients that speak lines can be explored")
         executable, *arguments = self.broker.command(self.place)
         if executable != sys.executable:
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
@@ -151,6 +157,36 @@ class SimWorld:
         """Its trace is kept by the lab, elsewhere. What is gone is tossed for, and found out by nobody."""
         self.disk.folder(DATA).cut_power(self.kernel.draw)
         return 0
+
+    def newest_file(self) -> tuple[str, bytes] | None:
+        """The longest, since nobody notes when a file was written; here that is the journal."""
+        names = self.disk.folder(DATA).names
+        files = [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
+        length, name = max(files, default=(0, ""))
+        return (name, bytes(self.file(name).data)) if length else None
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        file = self.file(name)
+        file.truncate(0)
+        file.write(0, data)
+        file.sync()
+
+    def file(self, name: str) -> Inode:
+        file = self.disk.find(DATA / name)
+        assert isinstance(file, Inode)
+        return file
+
+    def clock_unreachable(self) -> str:
+        return ""
+
+    def step_clock(self, seconds: float) -> None:
+        self.kernel.calendar_s += seconds
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
+
+    def calm(self, name: str) -> None:
+        """There was nothing to be disturbed."""
 
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]

@@ -12,6 +12,7 @@ import fcntl as real_fcntl
 import os as real_os
 import posixpath
 import random as real_random
+import resource as real_resource
 import select as real_select
 import signal as real_signal
 import sys as real_sys
@@ -50,7 +51,8 @@ def sleep(seconds: float) -> None:
 
 
 def calendar_time() -> float:
-    return EPOCH_S + tick().now_ns / 1e9
+    kernel = tick()
+    return EPOCH_S + kernel.now_ns / 1e9 + kernel.calendar_s
 
 
 def time_module() -> dict[str, Any]:
@@ -237,6 +239,12 @@ PATH = {**{name: value for name, value in vars(posixpath).items() if not name.st
 def fcntl_module() -> dict[str, Any]:
     words = {name: value for name, value in vars(real_fcntl).items() if name.startswith("LOCK_")}
     return {**words, "flock": OS_CALLS["flock"]}
+
+
+def resource_module() -> dict[str, Any]:
+    """Limits may be read, and set in vain: nothing is scarce here."""
+    limits = (real_resource.RLIM_INFINITY, real_resource.RLIM_INFINITY)
+    return {**public(real_resource), "getrlimit": lambda kind: limits, "setrlimit": lambda kind, limits: None}
 
 
 def gc_module() -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""The broker is killed, and when it is started again its file is not as it was: in the file it wrote last.
+
+A crash may tear the last record, and no broker may mind. Nothing but the disk itself flips a bit in the
+middle: that is damage, of which a broker can only say that it is there.
+"""
+
+from abc import abstractmethod
+
+from dsjq_lab.cast import Strike
+from dsjq_lab.faults.fault import Lab
+from dsjq_lab.faults.kill import Kill
+from dsjq_lab.scenario import TornTail as TornTailOptions
+from dsjq_lab.world import IN_MEMORY
+
+
+class Damage(Kill):
+    def why_not(self, lab: Lab) -> str:
+        if not lab.is_durable:
+            return IN_MEMORY
+        return "" if lab.newest_file() else "it has written nothing into its folder"
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        if not super().strike(lab, strike) or not (newest := lab.newest_file()):
+            return False
+        name, data = newest
+        written = len(data.rstrip(b"\0"))  # what follows is room for more
+        at, damaged = self.damage(strike, data, written)
+        lab.overwrite(name, damaged)
+        lab.note("lab", "damaged", {"victim": strike.victim.name, "file": name, "at": at, "of": written})
+        return True
+
+    @abstractmethod
+    def damage(self, strike: Strike, data: bytes, written: int) -> tuple[int, bytes]:
+        """Where, and what is then there."""
+
+
+class TornTail(Damage):
+    def damage(self, strike: Strike, data: bytes, written: int) -> tuple[int, bytes]:
+        assert isinstance(strike.fault, TornTailOptions)
+        at = max(0, written - strike.fault.torn_bytes)
+        return at, data[:at]
+
+
+class BitFlip(Damage):
+    def damage(self, strike: Strike, data: bytes, written: int) -> tuple[int, bytes]:
+        at = written // 2
+        return at, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

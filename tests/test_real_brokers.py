@@ -1,0 +1,115 @@
+"""Real servers, started and struck by the lab. In CI these tests fail where a server is missing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playing import came_to_rest, only, ops_of, scenario
+
+from dsjq_lab import brokers, results, runs
+from dsjq_lab.brokers import real
+from dsjq_lab.errors import LabError, UsageError
+from dsjq_lab.ports import PortLease
+from dsjq_lab.processes import Processes
+from dsjq_lab.variation import Variation
+
+WORKER_DIES = "[{when: {delivered: 2}, kill: that worker, restart_after: 50ms}]"
+BROKER_DIES = "[{when: {before_ack: 3}, kill: broker, restart_after: 50ms}]"
+PATIENT = ("broker.ack_timeout=2s",)  # libraries take their time on a busy machine
+GENTLE = ["rabbitmq", "redis-stream", "nats", "beanstalkd"]  # they give a job back whose worker died
+SERVERS = {"redis-server", "nats-server", "beanstalkd", "beam.smp", "epmd"}
+
+
+def kind(name: str) -> real.Real:
+    try:
+        return real.KINDS[name]()
+    except LabError as missing:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(str(missing))
+
+
+def violated(folder: Path) -> set[str]:
+    return {ruling.verdict.invariant for ruling in results.judged(folder).with_standing("violated")}
+
+
+def left_over(folder: Path) -> list[psutil.Process]:
+    """Servers that were started for this run, and outlived it."""
+    mine = str(folder.resolve() / "data")
+    return [process for process in psutil.process_iter(["name", "environ"])
+            if process.info["name"] in SERVERS and mine in str((process.info["environ"] or {}).values())]
+
+
+@pytest.mark.parametrize("name", GENTLE)
+def test_a_broker_that_lends_its_jobs_loses_none_with_a_worker(name: str, tmp_path: Path) -> None:
+    folder = runs.play(scenario(tmp_path, WORKER_DIES), broker=kind(name), variation=Variation(PATIENT))
+    ops = ops_of(folder)
+    assert came_to_rest(ops)
+    assert len({op.value["job"] for op in only(ops, f="ack", type="ok")}) == 6
+    assert len(only(ops, f="connect", type="ok")) > 3  # also the worker that came back
+    assert violated(folder) == set()
+    assert not left_over(folder)
+
+
+def test_a_list_that_is_popped_loses_the_job_of_a_worker_that_dies(tmp_path: Path) -> None:
+    story = scenario(tmp_path, WORKER_DIES, finish_within="8s")
+    folder = runs.play(story, broker=kind("redis-list"), variation=Variation(PATIENT))
+    assert violated(folder) == {"no_lost_job", "everything_finishes"}
+
+
+@pytest.mark.parametrize("name", ["redis-stream", "beanstalkd", "nats"])
+@pytest.mark.parametrize("store", ["memory", "journal"])
+def test_what_survives_a_kill_was_to_be_kept(name: str, store: str, tmp_path: Path) -> None:
+    story = scenario(tmp_path, BROKER_DIES, finish_within="8s")
+    variation = Variation((*PATIENT, f"broker.store={store}"))
+    folder = runs.play(story, broker=kind(name), variation=variation)
+    assert ("no_lost_job" in violated(folder)) == (store == "memory")
+    assert results.judged(folder).model.header.durable == (store == "journal")
+
+
+def test_a_server_that_is_missing_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(LabError, match="nats-server on PATH: apt-get install nats-server"):
+        real.Nats()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r"no Python module redis: pip install 'dsjq-lab\[brokers\]'"):
+        real.at("redis://somewhere")
+
+
+def test_a_broker_is_found_by_its_name_or_its_address() -> None:
+    kind("redis-list")
+    assert isinstance(brokers.under_study("redis-list", None), real.RedisList)
+    attached = brokers.under_study("redis-list://me:secret@host:1", None)
+    assert isinstance(attached, real.RedisList)
+    assert attached.attached == "redis://me:secret@host:1"
+    assert attached.options()["address"] == "redis://host:1"
+    with pytest.raises(UsageError, match=r"no broker is reached by redi:// \(did you mean redis\?\)"):
+        brokers.under_study("redi://host", None)
+    with pytest.raises(UsageError, match="did you mean beanstalkd"):
+        brokers.under_study("beanstalk", None)
+
+
+@pytest.fixture
+def redis_elsewhere(tmp_path: Path) -> Iterator[str]:
+    """One that is not of the lab."""
+    server = kind("redis-stream")
+    data = tmp_path / "elsewhere"
+    data.mkdir()
+    with PortLease() as lease, Processes(tmp_path / "logs") as processes:
+        place = brokers.Place("127.0.0.1", lease.port, data, 1.0, 5, "memory")
+        process = processes.spawn("redis", server.command(place))
+        processes.wait_ready(process, lease.port, timeout_s=10)
+        yield f"redis://127.0.0.1:{lease.port}"
+        assert not processes.has_ended(process)
+
+
+def test_one_that_already_runs_is_used_and_never_struck(redis_elsewhere: str, tmp_path: Path) -> None:
+    patient = Variation(PATIENT)
+    folder = runs.play(scenario(tmp_path, WORKER_DIES), broker=real.at(redis_elsewhere), variation=patient)
+    assert results.judged(folder).outcome == "pass"
+    story = scenario(tmp_path, BROKER_DIES, finish_within="8s")
+    folder = runs.play(story, broker=real.at(redis_elsewhere), variation=patient)
+    result = results.judged(folder)
+    assert result.outcome == "unknown"
+    assert any("kill broker" in reason for reason in result.unproven)
