@@ -195,7 +195,7 @@ def test_what_is_not_wanted_does_not_count():
 
 
 def test_a_live_failure_is_found_again_and_shrunk():
-    told = lab("run", "worker_churn", "--broker", "zoo/p03", "--set", "load.jobs=12", "--plain", "--shrink")
+    told = lab("run", "worker_churn", "--broker", "zoo/p32", "--set", "load.jobs=12", "--plain", "--shrink")
     assert told.returncode == 1, told.stderr
     assert "The same, in the explored world:" in told.stdout
     again = told.stdout.partition("The same, in")[2].partition("dsjq-lab replay ")[2].split()[0]
