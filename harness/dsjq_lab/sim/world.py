@@ -180,6 +180,12 @@ class SimWorld:
     def step_clock(self, seconds: float) -> None:
         self.kernel.calendar_s += seconds
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
+
+    def calm(self, name: str) -> None:
+        """There was nothing to be disturbed."""
+
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
         if not process.alive:
