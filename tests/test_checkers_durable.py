@@ -57,6 +57,13 @@ def test_only_a_harmed_disk_takes_attempts_back(verb: str, expected: str) -> Non
     assert told.verdict("attempts_increase").status == expected
 
 
+@pytest.mark.parametrize(("verb", "expected"), [("kill", VIOLATED), ("power_loss", HOLDS)])
+def test_which_life_gave_a_job_out_matters_only_if_the_disk_was_harmed(verb: str, expected: str) -> None:
+    told = died_with_a_job(verb=verb)  # the lab noticed at 30 that it was back
+    told.reserve("worker 2", "a", token="2.1", attempt=1, at=(25, 26))
+    assert told.verdict("attempts_increase").status == expected
+
+
 def test_after_a_loss_of_power_attempts_increase_again() -> None:
     told = died_with_a_job(verb="power_loss")
     told.reserve("worker 2", "a", token="2.1", attempt=1, at=(100, 101))
@@ -247,3 +254,20 @@ def test_what_was_said_before_needs_no_sync() -> None:
 def test_a_sync_that_did_not_fail_or_covers_nothing_that_was_promised() -> None:
     assert died_with_a_job().verdict("no_success_after_fsync_error").status == NOT_APPLICABLE
     assert sync_failed(durable=False).verdict("no_success_after_fsync_error").status == NOT_APPLICABLE
+
+
+# kill_on: the order is given first, and it dies at some later moment
+
+
+def test_a_broker_that_is_to_be_killed_lives_until_it_is() -> None:
+    told = Told(ack_timeout_ms=1000, durable=True)
+    told.broker_ready()
+    told.submit("a")
+    told.fault("kill_on", "broker", "begin")
+    told.reserve("worker 1", "a", token="1.1", attempt=1)
+    told.exit("broker")
+    told.fault("kill_on", "broker", "struck")
+    told.broker_ready()
+    (death,) = told.model().deaths
+    delivery = told.model().jobs["a"].deliveries[0]
+    assert death.begin_ns == delivery.returned_ns and not death.harms_disk  # its last word

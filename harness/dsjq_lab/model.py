@@ -8,6 +8,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from dsjq_lab.history import Header, History, Op, no_garbage
@@ -95,9 +96,12 @@ class Model:
 
         A broker without tokens does not promise to count them over its death. None: in doubt.
         """
-        life = delivery.incarnation
-        if life is None or not (self.header.durable and self.has_tokens):
-            return life
+        if not (self.header.durable and self.has_tokens):
+            return delivery.incarnation
+        life = self.life(delivery.invoked_ns)
+        in_doubt = takewhile(lambda death: death.begin_ns <= delivery.returned_ns, self.deaths[life:])
+        if any(death.harms_disk for death in in_doubt):
+            return None
         return sum(death.harms_disk for death in self.deaths[:life])
 
     def possible_attempts(self, job: Job, until_ns: float) -> int:

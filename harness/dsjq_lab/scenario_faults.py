@@ -20,6 +20,7 @@ from dsjq_lab.scenario_values import (
     Name,
     Occurrence,
     Share,
+    Step,
     Strict,
     Victim,
     key,
@@ -86,6 +87,8 @@ class Deed(Strict):
     verb: ClassVar[str]
 
     of_the_disk: ClassVar[bool] = False  # it needs the lab's shim between the broker and its disk
+    of_the_network: ClassVar[bool] = False  # it needs the lab's proxy between the clients and the broker
+    is_momentary: ClassVar[bool] = False  # over as soon as it has happened
 
     victim: AnyVictim
     id: Name = None
@@ -250,13 +253,13 @@ class KillOn(Kill):
         return f"kill broker at its {operation} number {nth} from then"
 
 
-def only_a_disk(victim: Victim) -> Victim:
+def only_broker(victim: Victim) -> Victim:
     if victim.role != "broker":
-        raise PydanticCustomError("value", "only the broker has a disk: write 'broker'")
+        raise PydanticCustomError("value", "this can be done to the broker alone: write 'broker'")
     return victim
 
 
-TheBroker = Annotated[AnyVictim, AfterValidator(only_a_disk)]
+TheBroker = Annotated[AnyVictim, AfterValidator(only_broker)]
 
 
 class PowerLoss(Kill):
@@ -301,33 +304,16 @@ class SlowFsync(Pause):
     by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
 
 
-VERBS: dict[str, type[Deed]] = {
-    deed.verb: deed
-    for deed in (
-        Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull,
-    )
-}  # fmt: skip
+def only_its_clock(victim: Victim) -> Victim:
+    if victim.role != "broker":
+        raise PydanticCustomError("value", "only the broker's clock is set: write 'broker'")
+    return victim
 
 
-def verb_of(entry: Any) -> str | None:
-    return next((word for word in entry if word in VERBS), None) if isinstance(entry, dict) else None
+class ClockStep(Deed):
+    verb = "clock_step"
+    victim: Annotated[AnyVictim, AfterValidator(only_its_clock)] = key("clock_step")
+    by_s: Step = key("by")
 
-
-AnyDeed = Annotated[
-    Annotated[Kill, Tag("kill")]
-    | Annotated[Term, Tag("term")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Pause, Tag("pause")]
-    | Annotated[Hang, Tag("hang")]
-    | Annotated[Throttle, Tag("throttle")]
-    | Annotated[Kick, Tag("kick")]
-    | Annotated[KillOn, Tag("kill_on")]
-    | Annotated[PowerLoss, Tag("power_loss")]
-    | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")]
-    | Annotated[TornTail, Tag("torn_tail")]
-    | Annotated[BitFlip, Tag("bit_flip")]
-    | Annotated[DiskFull, Tag("disk_full")],
-    Discriminator(verb_of),
-]
+    def what(self) -> str:
+        return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"

@@ -12,8 +12,10 @@ from pydantic_core import PydanticCustomError
 
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)"
 RATE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/s"
+STEP = f"-?{DURATION}"
 SHARE = r"([1-9][0-9]?)%"
 SIZE = r"([1-9][0-9]{0,5})(B|KiB)"
+BYTE_RATE = r"([1-9][0-9]{0,5})(B|KiB)/s"
 PAYLOAD_BYTES_MAX = 60_000  # a line of the text protocol holds little more
 NAME = r"[a-z][a-z0-9_]{0,39}"
 THAT_JOB = "that job"
@@ -58,6 +60,11 @@ def seconds(value: Any) -> float:
     return round(float(match[1]) * SECONDS[match[2]], 9)
 
 
+def step(value: Any) -> float:
+    forward = seconds(value.removeprefix("-") if isinstance(value, str) else value)
+    return -forward if isinstance(value, str) and value.startswith("-") else forward
+
+
 def per_second(value: Any) -> float:
     if not isinstance(value, str) or not (match := re.fullmatch(RATE, value)):
         raise PydanticCustomError("unit", "write a rate per second, e.g. 50/s")
@@ -77,6 +84,12 @@ def size(value: Any) -> int:
     if count > PAYLOAD_BYTES_MAX:
         raise PydanticCustomError("value", f"should be at most {PAYLOAD_BYTES_MAX}B: a line holds no more")
     return count
+
+
+def bytes_per_second(value: Any) -> float:
+    if not isinstance(value, str) or not (match := re.fullmatch(BYTE_RATE, value)):
+        raise PydanticCustomError("unit", "write bytes a second, e.g. 500B/s, 20KiB/s")
+    return float(match[1]) * (1024 if match[2] == "KiB" else 1)
 
 
 def occurrence(value: Any) -> int | str:
@@ -103,8 +116,11 @@ def text_like(pattern: str) -> WithJsonSchema:
 
 Duration = Annotated[float, PlainValidator(seconds), text_like(DURATION)]
 PositiveDuration = Annotated[Duration, AfterValidator(positive)]
+Step = Annotated[float, PlainValidator(step), text_like(STEP)]  # forward, or back
 MaybeDuration = Annotated[float | None, PlainValidator(seconds), text_like(DURATION)]
 MaybeRate = Annotated[float | None, PlainValidator(per_second), text_like(RATE)]
+ByteRate = Annotated[float, PlainValidator(bytes_per_second), text_like(BYTE_RATE)]
+Size = Annotated[int, PlainValidator(size), text_like(SIZE)]
 MaybeSize = Annotated[int | None, PlainValidator(size), text_like(SIZE)]
 Priority = Annotated[int, Field(ge=-9, le=9)]  # the smaller goes first
 Share = Annotated[float, PlainValidator(share), text_like(SHARE)]

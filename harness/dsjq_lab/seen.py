@@ -13,6 +13,8 @@ is in doubt the one is chosen that accuses less. Two intervals are certain:
 import math
 from typing import Any, NamedTuple
 
+UNFELT = frozenset({"clock_step"})  # faults that excuse no broker, since it must not notice
+
 
 def nonce_of(payload: str) -> str:
     """The name of a job is the first word of its payload: a SUBMIT whose reply was lost has no id."""

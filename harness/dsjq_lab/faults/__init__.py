@@ -1,11 +1,26 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
+from dsjq_lab.faults.clock_step import ClockStep
 from dsjq_lab.faults.damage import BitFlip, TornTail
 from dsjq_lab.faults.disk import DiskFull, FsyncError, KillOn, PowerLoss, SlowFsync
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.faults.network import (
+    Bandwidth,
+    Coalesce,
+    Corrupt,
+    Cut,
+    HalfOpen,
+    Latency,
+    LoseReply,
+    Partition,
+    Reset,
+    Slice,
+    SlowReader,
+    Storm,
+)
 from dsjq_lab.faults.pause import Pause
 from dsjq_lab.faults.restart import Restart
 from dsjq_lab.faults.term import Term
@@ -28,4 +43,17 @@ FAULTS: dict[str, Fault] = {
     "torn_tail": TornTail(),
     "bit_flip": BitFlip(),
     "disk_full": DiskFull(),
+    "clock_step": ClockStep(),
+    "partition": Partition(),
+    "half_open": HalfOpen(),
+    "latency": Latency(),
+    "bandwidth": Bandwidth(),
+    "slice": Slice(),
+    "coalesce": Coalesce(),
+    "corrupt": Corrupt(),
+    "reset": Reset(),
+    "cut": Cut(),
+    "lose_reply": LoseReply(),
+    "slow_reader": SlowReader(),
+    "storm": Storm(),
 }

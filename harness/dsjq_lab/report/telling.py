@@ -18,7 +18,7 @@ from dsjq_lab.model import Model
 from dsjq_lab.reading import MORTAL, POLITE
 from dsjq_lab.report.explain import HEALED, STRUCK, submission
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
-from dsjq_lab.seen import Delivery, Strike, nonce_of
+from dsjq_lab.seen import UNFELT, Delivery, Strike, nonce_of
 
 ENDS = MORTAL | {"kill_on"}  # the faults that end a process
 BROKER, LEDGER = "broker", "ledger"
@@ -244,6 +244,8 @@ class _Telling:
         told_ns = strike.begin_ns if kind == "dead" else strike.struck_ns
         told = struck + (" (exact)" if strike.exact else "")
         self.moment(told_ns, victim, "fault" if kind == "dead" else "hang", told, jobs=jobs)
+        if verb in UNFELT:
+            return  # it lasts for no time
         end_ns = self.last_ns
         if strike.end_ns is not None:
             end_ns = self.waking_ns(victim, strike.struck_ns, strike.end_ns)

@@ -135,6 +135,7 @@ class Kernel:
     def __init__(self, strategy: "Strategy") -> None:
         self.strategy = strategy
         self.now_ns = START_NS
+        self.calendar_s = 0.0  # by how much somebody has set the wall clock forward
         self.stalled_ns = 0  # the time for which tasks stood still, in all
         self.ready: list[Task] = []  # among them the one that runs
         self.timers: list[tuple[int, int, Task, int]] = []  # a heap: when, a tie-breaker, whom, its alarm

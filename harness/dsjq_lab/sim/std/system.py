@@ -51,7 +51,8 @@ def sleep(seconds: float) -> None:
 
 
 def calendar_time() -> float:
-    return EPOCH_S + tick().now_ns / 1e9
+    kernel = tick()
+    return EPOCH_S + kernel.now_ns / 1e9 + kernel.calendar_s
 
 
 def time_module() -> dict[str, Any]:
