@@ -3,10 +3,12 @@
 Ring 1 does not depend on this file. What is printed on stdout is the result; stderr is for people.
 """
 import argparse
+import getpass
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
 from .extensions.plain import printable
+from .server import Server
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
@@ -50,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         sub.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
         sub.add_argument("--port", type=int, default=4730, help="default: %(default)s")
+        if run is not _serve:
+            sub.add_argument("--tls-ca", type=Path, metavar="FILE",
+                             help="speak TLS, to a broker whose certificate this authority signed")
+            sub.add_argument("--user", default="", help="say who you are; the secret is in DSJQ_SECRET")
         return sub
 
     sub = command(_serve, "Serve until SIGTERM or SIGINT. Port 0 picks a free one.")
@@ -77,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
         option = "--" + field.replace("_s", "_time").replace("_", "-")
         limits.add_argument(option, dest=field, type=kind, default=default, metavar=default,
                             help=f"{about} (default: %(default)s)")
+
+    door = sub.add_argument_group("the door")
+    door.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS, with this certificate")
+    door.add_argument("--tls-key", type=Path, metavar="FILE", help="and its key")
+    door.add_argument("--tls-client-ca", type=Path, metavar="FILE",
+                      help="let in only clients whose certificate this authority signed")
+    door.add_argument("--users", type=Path, metavar="FILE", help="let in only these (see `dsjq user`)")
+    door.add_argument("--insecure", action="store_true",
+                      help="listen beyond this machine without TLS and users")
 
     sub = command(_submit, "Submit jobs and print their ids.")
     sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
@@ -110,6 +126,22 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(_kick, "Give dead jobs another chance.")
     sub.add_argument("id", nargs="*", type=_positive)
     sub.add_argument("--all", action="store_true", help="every dead job")
+
+    about = "Who may come in: add, remove or list the users of a file."
+    sub = commands.add_parser("user", help=about, description=about)
+    sub.set_defaults(run=_user)
+    sub.add_argument("action", choices=["add", "remove", "list"])
+    sub.add_argument("name", nargs="?", default="")
+    sub.add_argument("--file", type=Path, required=True, help="what `serve --users` is given")
+    sub.add_argument("--role", choices=["producer", "worker", "admin"], default="worker",
+                     help="of who is added (default: %(default)s); its secret is in DSJQ_SECRET or asked for")
+
+    about = "Make a throw-away authority and a broker's certificate: ca.pem, server.pem, server.key."
+    sub = commands.add_parser("certs", help=about, description=about)
+    sub.set_defaults(run=_certs)
+    sub.add_argument("folder", type=Path)
+    sub.add_argument("--for", dest="hosts", nargs="+", default=["localhost", "127.0.0.1"], metavar="HOST",
+                     help="names and addresses of the broker (default: localhost 127.0.0.1)")
     return parser
 
 
@@ -139,9 +171,9 @@ LIMITS = {  # fields of extensions.limits.Limits
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     if options.store and not options.data:
         sys.exit("dsjq: --store needs --data")
-    from .extensions.codings import Offering
     from .extensions.limits import LimitedServer, Limits, Weighed
     try:
+        guard = _guard(options)
         store = _store(options)
         watched = _watched(_traced(store), options)
         weighed = Weighed(watched)
@@ -159,17 +191,78 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     # Blocked in all threads, a signal stays pending until sigwait() takes it. With a handler it could get
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    LimitedServer.link.first_coding = Offering
     try:
-        server = LimitedServer(served, options.host, options.port, limits, weighed)
+        if guard:
+            from .extensions.security import SecureServer
+            server: Server = SecureServer(served, options.host, options.port, limits, weighed, guard)
+        else:
+            server = LimitedServer(served, options.host, options.port, limits, weighed)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
     print("listening on {}:{}".format(*server.address), flush=True)
     if options.web is not None:
-        _show(served, watched, options)
+        _show(served, watched, options, guard)
     print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
     served.drain(options.grace)
     server.stop()
+
+
+def _guard(options: argparse.Namespace) -> Any:
+    """What is asked of who comes; None for a broker that anybody on this machine may use."""
+    wanted = [options.tls_cert, options.tls_key, options.tls_client_ca, options.users]
+    if options.host in ("127.0.0.1", "localhost", "::1") and not any(wanted):
+        return None  # without a word of TLS
+    from .extensions.credentials import Users
+    from .extensions.security import Guard, is_exposed, server_tls
+    if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
+        raise Unusable("TLS needs --tls-cert and --tls-key")
+    if is_exposed(options.host) and not options.insecure and not (options.tls_cert and options.users):
+        raise Unusable(f"others could come to {options.host}: that needs --tls-cert, --tls-key and --users, "
+                       "or --insecure")
+    tls = server_tls(options.tls_cert, options.tls_key, options.tls_client_ca) if options.tls_cert else None
+    return Guard(tls, Users(options.users) if options.users else None)
+
+
+def _door(options: argparse.Namespace) -> Any:
+    """How a client's connections are opened."""
+    if not (options.tls_ca or options.user):
+        return socket.create_connection
+    from .extensions.security import Door
+    try:
+        return Door(options.tls_ca, options.user, os.environ.get("DSJQ_SECRET", ""))
+    except OSError as problem:
+        sys.exit(f"dsjq: {options.tls_ca}: {problem}")
+
+
+def _user(options: argparse.Namespace) -> None:
+    from .extensions.credentials import Users, made
+    if bool(options.name) == (options.action == "list") or " " in options.name:
+        sys.exit("dsjq: user add NAME, user remove NAME, or user list; a name has no spaces")
+    try:
+        if options.action == "list":
+            for user in Users(options.file).users.values():
+                print(f"{user.name} {user.role}")
+        elif options.action == "remove":
+            Users(options.file).remove(options.name)
+        else:
+            secret = os.environ.get("DSJQ_SECRET") or getpass.getpass(f"secret of {options.name}: ")
+            if not secret or " " in secret:
+                sys.exit("dsjq: a secret is not empty and has no spaces")
+            made(options.file).put(options.name, options.role, secret)
+    except Unusable as problem:
+        sys.exit(f"dsjq: {problem}")
+    except KeyError:
+        sys.exit(f"dsjq: {options.file} has no user {options.name}")
+
+
+def _certs(options: argparse.Namespace) -> None:
+    from .extensions.credentials import make_certificates
+    try:
+        make_certificates(options.folder, options.hosts)
+    except Unusable as problem:
+        sys.exit(f"dsjq: {problem}")
+    print(f"dsjq serve --tls-cert {options.folder}/server.pem --tls-key {options.folder}/server.key")
+    print(f"dsjq stats --tls-ca {options.folder}/ca.pem")
 
 
 def _store(options: argparse.Namespace) -> Any:
@@ -197,10 +290,10 @@ def _watched(store: Store, options: argparse.Namespace) -> Any:
     return Seen(store)
 
 
-def _show(broker: Broker, seen: Any, options: argparse.Namespace) -> None:
+def _show(broker: Broker, seen: Any, options: argparse.Namespace, guard: Any) -> None:
     from .extensions.dashboard import Watch, Web
     try:
-        web = Web(Watch(broker, seen), options.host, options.web)
+        web = Web(Watch(broker, seen), options.host, options.web, *(guard or ()))
     except (OSError, OverflowError) as problem:
         print(f"dsjq: no web page on {options.host}:{options.web}: {problem}", file=sys.stderr)
     else:
@@ -212,7 +305,7 @@ def _submit(options: argparse.Namespace) -> None:
         sys.exit("dsjq: a key is that of one job")
     terms = {"delay_s": options.delay, "priority": options.priority, "lease_s": options.lease,
              "retries": options.retries, "key": options.key}
-    with Producer(options.host, options.port) as producer:
+    with Producer(options.host, options.port, connect=_door(options)) as producer:
         done = 0
         for payload in options.payload:
             for line in _stdin_lines() if payload == "-" else [payload.encode()]:
@@ -244,13 +337,13 @@ def _work(options: argparse.Namespace) -> None:
     def report(job: Job, problem: Exception) -> None:
         print(f"job {job.id}, attempt {job.attempt}: {problem}", file=sys.stderr)
 
-    with Worker(options.host, options.port, name=options.name) as worker:
+    with Worker(options.host, options.port, name=options.name, connect=_door(options)) as worker:
         worker.run(handler, stop=lambda: bool(stopping), max_runtime_s=options.max_runtime,
                    on_problem=report)
 
 
 def _stats(options: argparse.Namespace) -> None:
-    with Connection(options.host, options.port) as connection:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
         stats = _report(connection, m.Stats())
     if options.json:
         print(json.dumps(stats))
@@ -264,7 +357,7 @@ def _stats(options: argparse.Namespace) -> None:
 
 
 def _jobs(options: argparse.Namespace) -> None:
-    with Connection(options.host, options.port) as connection:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
         for job in _all_jobs(connection, options.state):
             if options.json:
                 print(json.dumps(job))
@@ -285,7 +378,7 @@ def _top(options: argparse.Namespace) -> None:
 def _kick(options: argparse.Namespace) -> None:
     if bool(options.id) == options.all:
         sys.exit("dsjq: name the ids to kick, or --all")
-    with Connection(options.host, options.port) as connection:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
         for id in options.id or [job["id"] for job in _all_jobs(connection, "DEAD")]:
             connection.call(m.Kick(id))
             print(id)

@@ -7,6 +7,7 @@ might be the one that was missed.
 """
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
 
 from .messages import Command, Error, Hello, Reply
@@ -26,14 +27,18 @@ class OutcomeUnknown(Exception):
 
 
 class Connection:
-    """Threads may share it: calls take turns. Raises Refused if nobody listens there."""
+    """Threads may share it: calls take turns. Raises Refused if nobody listens there.
 
-    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0):
+    `connect` opens the socket: another than the plain one, for a broker with a lock (extensions/security.py).
+    """
+
+    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0,
+                 connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection):
         self.timeout_s = timeout_s
         self.turn = threading.Lock()
         self.coding = LineCoding(32 * LINE_MAX)
         try:
-            self.socket = socket.create_connection((host, port), timeout_s)
+            self.socket = connect((host, port), timeout_s)
         except OSError as problem:
             raise Refused("UNREACHABLE", f"{host}:{port}: {problem}") from None
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

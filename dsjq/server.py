@@ -26,11 +26,10 @@ class Link:
     first_coding: type[LineCoding] = LineCoding
 
     def __init__(self, server: "Server", conn: socket.socket):
-        self.server, self.conn, self.coding = server, conn, self.first_coding()
-        self.unsent = bytearray()  # replies
+        self.server, self.conn, self.coding, self.unsent = server, conn, self.first_coding(), bytearray()
 
     def serve(self) -> None:
-        self.session = self.server.broker.connect(self.is_gone)
+        self.session = self.server.broker.connect(lambda: self.server.stopping or self.has_hung_up())
         self.session.gathers = True
         try:
             self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,9 +64,6 @@ class Link:
 
     def execute(self, command: Command) -> Reply:
         return self.server.broker.execute(command, self.session)
-
-    def is_gone(self) -> bool:
-        return self.server.stopping or self.has_hung_up()
 
     def has_hung_up(self) -> bool:
         """False as long as there is something left to read, even if it is the last."""

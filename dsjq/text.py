@@ -200,11 +200,12 @@ def decode_reply(line: bytes) -> m.Reply:
 class LineCoding(Lines):
     """How one connection hears things and says them. Another coding has the same methods."""
 
+    decode_command = staticmethod(decode_command)
     encode_command, encode_reply = staticmethod(encode_command), staticmethod(encode_reply)
 
     def commands(self, data: bytes) -> Iterator[m.Command | m.Error]:
         """What has arrived; an Error is the answer to what is no command."""
-        return (line if isinstance(line, m.Error) else decode_command(line) for line in self.feed(data))
+        return (line if isinstance(line, m.Error) else self.decode_command(line) for line in self.feed(data))
 
     def replies(self, data: bytes) -> Iterator[m.Reply]:
         """Raises ValueError or KeyError for what is no reply."""

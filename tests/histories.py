@@ -156,8 +156,10 @@ class Told:
         for record in records:
             self._op("broker", "info", "record", {"record": record, "job": job})
 
-    def end(self, drained: bool = True, healthy: bool = True, why: str = "drained") -> None:
-        value = {"drained": drained, "why": why, "healthy": healthy, "epsilon_ns": 0}
+    def end(
+        self, drained: bool = True, healthy: bool = True, why: str = "drained", decided: bool = False
+    ) -> None:
+        value = {"drained": drained, "why": why, "healthy": healthy, "epsilon_ns": 0, "decided": decided}
         self._op("lab", "info", "end", value)
 
     # What was told

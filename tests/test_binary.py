@@ -283,6 +283,7 @@ def test_bytes_that_fit_into_no_line_are_said_in_base64(server: Server, a: Frame
                                      ("REQUEST", "id=2 token=1.2", "//4=")]:
             promised = f"RESERVED {head} attempt=1 lease=30.0 coding=base64 -- {data}"
             assert wire.ask(question) == promised
+    until(lambda: server.broker.queue.counts["PENDING"] == 4)  # what the wire held was given back
     with lines.Worker(*server.address) as worker:
         assert [worker.reserve(wait_s=DEADLINE_S).payload for _ in range(4)] == [*odd, b"plain"]
 

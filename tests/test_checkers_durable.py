@@ -254,3 +254,20 @@ def test_what_was_said_before_needs_no_sync() -> None:
 def test_a_sync_that_did_not_fail_or_covers_nothing_that_was_promised() -> None:
     assert died_with_a_job().verdict("no_success_after_fsync_error").status == NOT_APPLICABLE
     assert sync_failed(durable=False).verdict("no_success_after_fsync_error").status == NOT_APPLICABLE
+
+
+# kill_on: the order is given first, and it dies at some later moment
+
+
+def test_a_broker_that_is_to_be_killed_lives_until_it_is() -> None:
+    told = Told(ack_timeout_ms=1000, durable=True)
+    told.broker_ready()
+    told.submit("a")
+    told.fault("kill_on", "broker", "begin")
+    told.reserve("worker 1", "a", token="1.1", attempt=1)
+    told.exit("broker")
+    told.fault("kill_on", "broker", "struck")
+    told.broker_ready()
+    (death,) = told.model().deaths
+    delivery = told.model().jobs["a"].deliveries[0]
+    assert death.begin_ns == delivery.returned_ns and not death.harms_disk  # its last word

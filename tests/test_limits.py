@@ -93,6 +93,7 @@ def test_a_client_that_does_not_read_is_let_go_and_its_job_given_back() -> None:
     with serving(reply_s=0.05) as server, Wire(server.address) as other:
         assert other.ask("SUBMIT " + "x" * 60_000) == "JOB_ID 1"
         with Wire(server.address) as deaf:
+            assert deaf.ask("PING") == "PONG"  # it is inside
             deaf.send("REQUEST\n")
             deaf.socket.setblocking(False)
             with contextlib.suppress(ConnectionError):

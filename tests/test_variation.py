@@ -7,8 +7,9 @@ import pytest
 from histories import Told
 
 from dsjq_lab import cli, scenario
+from dsjq_lab.checkers import judge
 from dsjq_lab.history import read_history
-from dsjq_lab.results import deviations
+from dsjq_lab.results import Result, deviations, doubts, rule
 from dsjq_lab.variation import AS_WRITTEN, Variation
 
 SCENARIO = """\
@@ -108,3 +109,31 @@ def test_the_most_specific_circumstances_win(broker, options, durable, because, 
     header = Told().header._replace(broker=broker, options=options, durable=durable)
     (deviation,) = deviations(scenario.load(story).expect, header)
     assert deviation.because == because
+
+
+# -- A broker that refuses to go on
+
+REFUSAL = "[{may_violate: [everything_finishes, no_lost_job], because: It says what is damaged.}]"
+
+
+@pytest.mark.parametrize(
+    ("expect", "decided", "healthy", "outcome"),
+    [
+        (REFUSAL, True, True, "pass"),
+        (REFUSAL, True, False, "unknown"),  # then nobody knows why
+        (REFUSAL, False, True, "unknown"),  # it may come back
+        (REFUSAL.replace("everything_finishes, ", ""), True, True, "fail"),
+        ("[]", True, True, "fail"),
+    ],
+)
+def test_a_broker_may_be_gone_for_good_only_where_the_scenario_says_so(
+    expect, decided, healthy, outcome, story
+):
+    story.write_text(SCENARIO[: SCENARIO.index("faults:")] + f"expect: {expect}\n")
+    told = Told(durable=True)
+    told.submit("a")
+    told.exit("broker")
+    told.end(drained=False, healthy=healthy, why="the broker did not come back", decided=decided)
+    played, model = scenario.load(story), told.model()
+    rulings = rule(judge(model), deviations(played.expect, model.header))
+    assert Result(played, model, rulings, doubts(played, model, rulings)).outcome == outcome

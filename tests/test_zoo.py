@@ -1,6 +1,6 @@
 """The zoo is in order: every patient has an answer, and the quick ones are caught here and now.
 
-All of them, twenty times over and as black boxes too: `python -m bench zoo`.
+All of them, many times over, in both worlds and as black boxes too: `dsjq-lab zoo`.
 """
 
 import ast
@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dsjq_lab import cli, zoo
 from dsjq_lab.checkers import CHECKERS
+from dsjq_lab.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "zoo"
@@ -70,3 +72,42 @@ def test_a_patient_is_caught_with_the_right_invariant(name: str, tmp_path: Path)
     assert done.returncode == 1, done.stderr
     violated = {v["invariant"] for v in json.loads(done.stdout)["verdicts"] if v["status"] == "violated"}
     assert violated & set(names(ANSWERS[name]["caught_by"]))
+
+
+def row(broker: str, caught: int, world: str = "live") -> zoo.Row:
+    return zoo.Row(broker, "first_job", world, ["fifo"], {"fifo": caught} if caught else {}, 5, caught,
+                   1 if caught else None, 1.0 if caught else None)  # fmt: skip
+
+
+def test_a_patient_escapes_if_it_is_caught_in_no_world() -> None:
+    rows = [row("p01", 0), row("p01", 1, "explored"), row("p02", 0), row("p02", 0, "explored")]
+    rows += [row("dsjq", 0)]
+    assert zoo.escaped(rows) == ["p02"]
+    assert zoo.exit_code(rows) == 1
+    assert zoo.exit_code([*rows[:2], rows[-1]]) == 0
+    assert "2 = 1 caught + 1 escaped" in next(zoo.summary(rows))
+
+
+def test_one_false_alarm_is_too_many() -> None:
+    rows = [row("p01", 5), row("dsjq", 1)]
+    assert not zoo.escaped(rows)
+    assert zoo.exit_code(rows) == 1
+    assert list(zoo.summary(rows))[-1] == "Reference   1 false alarms in 5 runs"
+
+
+def test_what_needs_changes_that_explore_has_not_is_said_not_to_be_explored() -> None:
+    found = zoo._explored("p05", {"run": "first_job", "set": ["load.jobs=15"], "caught_by": ["fifo"]}, jobs=1)
+    assert found.complaint == "not explored: it needs --set load.jobs=15"
+    assert (found.runs, found.caught) == (0, 0)
+
+
+def test_a_visit_tells_what_it_expected_and_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["zoo", "p33", "--world", "live", "--runs", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(row["broker"], row["caught"], row["runs"]) for row in told["rows"]] == [
+        ("p33", 1, 1), ("dsjq", 0, 1),
+    ]  # fmt: skip
+    assert told["rows"][0]["runs_to_detection"] == 1
+    assert told["rows"][0]["found"] == {"legal_transitions": 1}
+    with pytest.raises(UsageError, match=r"no such patient: p332 \(did you mean p33"):
+        list(zoo.visit(["p332"], "live", 1, 1))

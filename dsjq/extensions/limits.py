@@ -19,6 +19,7 @@ from ..messages import Acked, Command, Error, Record, Reply, Submit, Submitted
 from ..server import Link, Server
 from ..store import Store
 from ..text import encode_reply
+from .codings import Offering
 
 SPARE_DESCRIPTORS = 32  # for the listener, the store, logs, and whoever is being turned away
 
@@ -59,6 +60,7 @@ class Weighed:
 
 class LimitedLink(Link):
     server: "LimitedServer"
+    first_coding = Offering
 
     def __init__(self, server: Server, conn: socket.socket):
         super().__init__(server, conn)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dsjq_lab.results import Result
 
 BROKER = (
-    "the broker under study: a file, e.g. zoo/p03; a real one, started here (rabbitmq, redis-list, "
+    "the broker under study: a file, e.g. zoo/p03; dsjq-frames, whose clients speak frames; "
+    "a real one, started here (rabbitmq, redis-list, "
     "redis-stream, nats, beanstalkd); or one that runs already, e.g. amqp://host, and is not struck itself"
 )
 BROKER_CMD = (
@@ -150,6 +151,15 @@ def parser() -> argparse.ArgumentParser:
 
     explain = command("explain", "What an invariant, a fault, an event, a word or an error code means.")
     explain.add_argument("name", nargs="?", help="without it: all names")
+
+    zoo = command("zoo", "How good is the lab? Plays every patient, and the reference in the same scenarios.")
+    zoo.add_argument("patients", metavar="PATIENT", nargs="*", help="e.g. p03; all of them if none is named")
+    zoo.add_argument("--runs", type=at_least_one, default=5, metavar="N", help="live, of each (default: 5)")
+    zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
+    zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
+    zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
+
+    command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
     list_ = command("list", "What there is to play, to break and to look at.")
     list_.add_argument("kind", nargs="?", choices=sorted(SHELVES), help="only these")
@@ -389,6 +399,27 @@ def list_(args: argparse.Namespace) -> int:
     return AS_EXPECTED
 
 
+def zoo(args: argparse.Namespace) -> int:
+    from dsjq_lab import zoo
+
+    world = "live" if args.black_box else args.world
+    rows = []
+    for row in zoo.visit(args.patients, world, args.runs, args.jobs, args.black_box):
+        rows.append(row)
+        if not args.json:
+            say(row.line())
+    say(zoo.as_json(rows) if args.json else "\n".join(["", *zoo.summary(rows)]))
+    return zoo.exit_code(rows)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from dsjq_lab import doctor
+
+    findings = doctor.examine()
+    say(doctor.as_json(findings) if args.json else "\n".join(doctor.table(findings)))
+    return AS_EXPECTED
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "explore": explore,
@@ -399,4 +430,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "validate": validate,
     "explain": explain,
     "list": list_,
+    "zoo": zoo,
+    "doctor": doctor,
 }

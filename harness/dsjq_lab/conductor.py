@@ -134,6 +134,12 @@ class Conductor:
     def step_clock(self, seconds: float) -> None:
         self.world.step_clock(seconds)
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        return self.world.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        self.world.calm(name)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None
@@ -163,7 +169,7 @@ class Conductor:
             case Effect():
                 self.write(event)
             case Struck():
-                self.strikes.hear_report(member, bitten=True, more=event.value)
+                self.strikes.hear_proof(member, event.value)
             case Ready():
                 self.broker_ready(event)
             case Exit():
@@ -264,12 +270,12 @@ class Conductor:
         obstacle, now_ns = self.obstacle(), self.world.now_ns()
         ack_timeout_s = self.scenario.broker.ack_timeout_s
         patience_ns = to_ns(timeout_s(ack_timeout_s) + self.scenario.workers.work_time_s + PAUSES_S)
-        for worker in self.workers():
-            if worker.alive and worker.strike is None and now_ns - worker.asked_ns > patience_ns:
-                self.mishaps.append(f"{worker.name} has stopped asking")
+        self.play(until=lambda: not self.silent(patience_ns) or self.world.now_ns() > now_ns + patience_ns)
+        self.mishaps += [f"{worker.name} has stopped asking" for worker in self.silent(patience_ns)]
         if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
             self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
+        self.strikes.let_go()
         self.let_rest()
         self.world.collect()
         self.note("lab", "end", {
@@ -280,6 +286,12 @@ class Conductor:
             "epsilon_ns": self.world.lateness_ns,
         })  # fmt: skip
         self.on_progress(self.snapshot())
+
+    def silent(self, patience_ns: int) -> list[Member]:
+        """Workers that should have asked. It may be the lab that has not listened: it, too, can be busy."""
+        since_ns = self.world.now_ns() - patience_ns
+        well = [worker for worker in self.workers() if worker.alive and worker.strike is None]
+        return [worker for worker in well if worker.asked_ns < since_ns]
 
     def dismiss(self, deadline_ns: int) -> None:
         """Ends the faults, and asks the clients to finish what they have in hand."""

@@ -103,9 +103,9 @@ def doubts(played: "Scenario", model: Model, rulings: Sequence[Ruling]) -> list[
 
     A broker that is gone for good never comes to rest; but the scenario may say that it does well to refuse.
     """
-    standing = {ruling.verdict.invariant: ruling.standing for ruling in rulings}
-    may_be_gone = standing.get("everything_finishes") in ("expected", "tolerated")
-    reasons = unproven(model, may_be_gone=may_be_gone)
+    foreseen = {ruling.verdict.invariant for ruling in rulings
+                if ruling.verdict.status == VIOLATED and ruling.standing != VIOLATED}  # fmt: skip
+    reasons = unproven(model, may_be_gone="everything_finishes" in foreseen)
     if played.broker.store != "memory" and not model.header.durable:
         return [FOLDERLESS, *reasons]
     return reasons

@@ -39,18 +39,20 @@ class Real(Broker):
     def __init__(self, address: str = "") -> None:
         """With an address, one that already runs there. Raises LabError if something is missing here."""
         self.attached = address
-        if missing := self.missing():
+        missing = [f"{what}: {cure}" for what, cure in self.lacks(is_there=bool(address))]
+        if missing:
             raise LabError("\n  ".join([f"{self.name} cannot be studied here:", *missing]))
         self.queue = f"dsjq-lab-{os.getpid()}-{time.time_ns()}"  # nobody else's, also on a shared server
 
-    def missing(self) -> list[str]:
-        """What this machine lacks, each with its cure."""
-        lines = []
-        if not self.attached and self.program() is None:
-            lines.append(f"no {self.server} on PATH: apt-get install {self.package}")
-        if importlib.util.find_spec(self.library) is None:
-            lines.append(f"no Python module {self.library}: pip install 'dsjq-lab[brokers]'")
-        return lines
+    @classmethod
+    def lacks(cls, is_there: bool = False) -> list[tuple[str, str]]:
+        """What is missing on this machine, each with its cure; a server that `is_there` is not."""
+        found = []
+        if not is_there and cls.program() is None:
+            found.append((f"no {cls.server} on PATH", f"apt-get install {cls.package}"))
+        if importlib.util.find_spec(cls.library) is None:
+            found.append((f"no Python module {cls.library}", "pip install 'dsjq-lab[brokers]'"))
+        return found
 
     @classmethod
     def program(cls) -> str | None:
