@@ -6,7 +6,9 @@ from typing import Any, Literal
 from dsjq_lab.history import Op
 from dsjq_lab.scenario import Deed, Scenario, When
 
-WHEN_STRUCK = {"pause": "paused", "hang": "stuck", "throttle": "slowed"}  # the state that a fault leads to
+WHEN_STRUCK = {  # the state that a fault leads to
+    "pause": "paused", "hang": "stuck", "throttle": "slowed", "partition": "cut off",
+}  # fmt: skip
 
 
 @dataclass(eq=False)

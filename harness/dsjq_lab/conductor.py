@@ -134,6 +134,12 @@ class Conductor:
     def step_clock(self, seconds: float) -> None:
         self.world.step_clock(seconds)
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        return self.world.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        self.world.calm(name)
+
     def start(self, name: str) -> None:
         member = self.members[name]
         member.excuse = None
@@ -163,7 +169,7 @@ class Conductor:
             case Effect():
                 self.write(event)
             case Struck():
-                self.strikes.hear_report(member, bitten=True, more=event.value)
+                self.strikes.hear_proof(member, event.value)
             case Ready():
                 self.broker_ready(event)
             case Exit():
@@ -269,6 +275,7 @@ class Conductor:
         if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
             self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
+        self.strikes.let_go()
         self.let_rest()
         self.world.collect()
         self.note("lab", "end", {

@@ -10,24 +10,75 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from dsjq_lab.seen import UNFELT, Call, Delivery, Job
+from dsjq_lab.seen import UNFELT, Call, Delivery, Job, Strike
 
 if TYPE_CHECKING:
     from dsjq_lab.model import Model
 
+LINK_VERBS = frozenset({  # what is done on the way between a client and the broker
+    "partition", "half_open", "latency", "bandwidth", "slice", "coalesce", "corrupt", "reset", "cut",
+    "lose_reply",
+})  # fmt: skip
 
-def settle(model: "Model", cuts: Mapping[str, int], overs: Mapping[str, int]) -> None:
+
+def settle(
+    model: "Model", troubles: "Troubles", cuts: Mapping[str, int], overs: Mapping[str, int]
+) -> None:
     """`cuts`: when each connection may first have ended; `overs`: when it was certainly over."""
-    _Intervals(model, cuts, overs).settle()
+    _Intervals(model, troubles, cuts, overs).settle()
+
+
+class Troubles:
+    """When faults were upon the broker, and upon its links: what it learns then, it may learn late."""
+
+    def __init__(self, model: "Model") -> None:
+        self.slack_ns = model.slack_ns
+        everybody: list[Strike] = []
+        links: dict[str, list[Strike]] = {}
+        for strike in sorted(model.strikes, key=lambda strike: strike.begin_ns):
+            if strike.victim == "broker" and strike.verb not in UNFELT:
+                everybody.append(strike)
+            elif strike.verb in LINK_VERBS:
+                links.setdefault(strike.victim, []).append(strike)
+        self.everybody = list(self.stretches(everybody))
+        self.links = {
+            process: list(self.stretches(sorted([*everybody, *strikes], key=lambda strike: strike.begin_ns)))
+            for process, strikes in links.items()
+        }
+
+    def stretches(self, strikes: list[Strike]) -> Iterator[tuple[int, float]]:
+        """Between two strikes there is no peace if it is shorter than the slack."""
+        begun: tuple[int, float] | None = None
+        for strike in strikes:
+            end_ns = math.inf if strike.end_ns is None else strike.end_ns
+            if begun and strike.begin_ns <= begun[1] + self.slack_ns:
+                begun = (begun[0], max(begun[1], end_ns))
+                continue
+            if begun:
+                yield begun
+            begun = (strike.begin_ns, end_ns)
+        if begun:
+            yield begun
+
+    def in_peace(self, time_ns: float, late_ns: int, process: str = "") -> float:
+        """`late_ns` after a moment; if there is trouble meanwhile, the slack after its end.
+
+        With a process: of what had to come over its link.
+        """
+        if troubles := self.links.get(process, self.everybody):
+            following = bisect_left(troubles, time_ns, key=lambda trouble: trouble[1])
+            if following < len(troubles) and troubles[following][0] <= time_ns + late_ns:
+                return troubles[following][1] + self.slack_ns
+        return time_ns + late_ns
 
 
 class _Intervals:
-    def __init__(self, model: "Model", cuts: Mapping[str, int], overs: Mapping[str, int]) -> None:
-        self.model, self.cuts, self.overs = model, cuts, overs
+    def __init__(
+        self, model: "Model", troubles: Troubles, cuts: Mapping[str, int], overs: Mapping[str, int]
+    ) -> None:
+        self.model, self.troubles, self.cuts, self.overs = model, troubles, cuts, overs
         self.ack_timeout_ns = model.header.ack_timeout_ns
         self.slack_ns = model.slack_ns
-        self.troubles = list(self.upon_the_broker())
-        self.relief_ns = [end_ns for _, end_ns in self.troubles]
 
     def settle(self) -> None:
         for delivery in self.deliveries():
@@ -78,13 +129,13 @@ class _Intervals:
             else:
                 acks.append(call)
         delivery.accepted = acks[0] if acks and acks[0].outcome == "ok" else None
-        delivery.lapsed_ns = self.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
-        over_ns = self.in_peace(self.over(delivery), self.slack_ns)
+        delivery.lapsed_ns = self.troubles.in_peace(renewed_ns + self.ack_timeout_ns, late_ns)
+        over_ns = self.troubles.in_peace(self.over(delivery), self.slack_ns, delivery.call.process)
         delivery.back_ns = min(delivery.lapsed_ns, over_ns)
         if given_back:  # since that was heard: before the lease ended, at any rate
             heard_ns = given_back.returned_ns if given_back.outcome == "ok" else delivery.back_ns
             pause_ns = self.model.header.backoff_ns if given_back.f == "fail" else 0
-            delivery.back_ns = self.in_peace(heard_ns, late_ns) + pause_ns
+            delivery.back_ns = self.troubles.in_peace(heard_ns, late_ns) + pause_ns
 
     def over(self, delivery: Delivery) -> float:
         """When its connection was; or when a broker that is durable had died, and is back with its jobs."""
@@ -96,30 +147,6 @@ class _Intervals:
         deaths = self.model.deaths
         next_death = bisect_left(deaths, delivery.returned_ns, key=lambda death: death.begin_ns)
         return min([over_ns, *(death.until_ns for death in deaths[next_death : next_death + 1])])
-
-    def in_peace(self, time_ns: float, late_ns: int) -> float:
-        """`late_ns` after a moment; if a fault is upon the broker meanwhile, the slack after its end."""
-        if self.troubles:
-            following = bisect_left(self.relief_ns, time_ns)
-            if following < len(self.troubles) and self.troubles[following][0] <= time_ns + late_ns:
-                return self.relief_ns[following] + self.slack_ns
-        return time_ns + late_ns
-
-    def upon_the_broker(self) -> Iterator[tuple[int, float]]:
-        """When faults were upon the broker; between two there is no peace if it is shorter than the slack."""
-        begun: tuple[int, float] | None = None
-        for strike in sorted(self.model.strikes, key=lambda strike: strike.begin_ns):
-            if strike.victim != "broker" or strike.verb in UNFELT:
-                continue
-            end_ns = math.inf if strike.end_ns is None else strike.end_ns
-            if begun and strike.begin_ns <= begun[1] + self.slack_ns:
-                begun = (begun[0], max(begun[1], end_ns))
-                continue
-            if begun:
-                yield begun
-            begun = (strike.begin_ns, end_ns)
-        if begun:
-            yield begun
 
 
 def tell_copies(job: Job, model: "Model") -> None:

@@ -24,6 +24,7 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
+from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
@@ -63,12 +64,15 @@ class LiveWorld:
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
         )
-        self.introduction = broker.introduce(self.place)
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
+        self.proxy: Proxy | None = None
+        if any(fault.of_the_network for fault in scenario.faults):
+            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
+            self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
         self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
         self.trace = folder.resolve() / "logs" / "broker.trace"
@@ -92,7 +96,6 @@ class LiveWorld:
         return time.monotonic_ns()
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
-        port = self.place.port
         if name == "broker" and self.broker.attached:
             self.events.append(Ready("broker", None))
             return
@@ -112,7 +115,9 @@ class LiveWorld:
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
-        told = json.dumps({**config, **self.introduction, "port": port, "core": self.core})
+        port = self.proxy.port(name) if self.proxy else self.place.port
+        introduction = self.broker.introduce(self.place._replace(port=port))
+        told = json.dumps({**config, **introduction, "port": port, "core": self.core})
         argv = [sys.executable, *self.broker.client(), role, number, told]
         self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
 
@@ -180,6 +185,18 @@ class LiveWorld:
         assert self.clock
         self.clock_off_s += seconds
         wallclock.set_off(str(self.clock), self.clock_off_s)
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        assert self.proxy is not None, "the scenario has a fault of the network"
+        return self.proxy.disturb(name, verb, options)
+
+    def calm(self, name: str) -> None:
+        assert self.proxy is not None
+        self.proxy.calm(name)
+
+    def hear_proxy(self) -> None:
+        assert self.proxy is not None
+        self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
@@ -260,6 +277,8 @@ class LiveWorld:
         for channel in self.channels.values():
             channel.socket.close()
         self.processes.close()
+        if self.proxy:
+            self.proxy.close()
         self.port_lease.close()
         self.history.close()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dsjq_lab.history import Op
-from dsjq_lab.intervals import settle
+from dsjq_lab.intervals import Troubles, settle
 from dsjq_lab.seen import (
     Call,
     Connection,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 HARMS_DISK = frozenset({"power_loss", "torn_tail", "bit_flip"})
 POLITE = frozenset({"term", "restart"})
+CUTS_LINKS = frozenset({"partition", "half_open", "reset", "cut", "corrupt"})  # at once, or the broker may
 MORTAL = POLITE | {"kill"} | HARMS_DISK  # they end a process; a pause does not
 BROKEN_REPLIES = ("garbage:", "extra:")
 
@@ -92,13 +93,25 @@ class _Reading:
             Connection(opened_ns, self.overs.get(conn, math.inf)) for conn, opened_ns in self.opened.items()
         ]
         self.lost.sort(key=lambda call: call.invoked_ns)
+        model.broken_replies = [op for op in model.broken_replies if not self.may_be_corrupt(op)]
+        troubles = Troubles(model)
         model.lost_requests = [
-            LostRequest(call.invoked_ns, self.overs.get(call.conn, math.inf) + model.slack_ns)
+            LostRequest(call.invoked_ns, troubles.in_peace(over_ns, model.slack_ns, call.process))
             for call in self.lost
+            for over_ns in [self.overs.get(call.conn, math.inf)]
         ]
         model.lost_over_ns = sorted(request.over_ns for request in model.lost_requests)
         model.trace.sort(key=lambda op: op.index)  # the order in which the broker wrote it
-        settle(model, self.cuts, self.overs)
+        settle(model, troubles, self.cuts, self.overs)
+
+    def may_be_corrupt(self, op: Op) -> bool:
+        """Whether it may have been the network that spoilt what was read."""
+        return any(
+            strike.verb == "corrupt"
+            and strike.victim in (op.process, "broker")
+            and strike.begin_ns <= op.time_ns <= (strike.end_ns or math.inf) + self.model.slack_ns
+            for strike in self.model.strikes
+        )
 
     # Clients
 
@@ -287,6 +300,10 @@ class _Reading:
         if phase == "struck" and (covers_from_ns := op.value.get("covers_from_ns")) is not None:
             failed_ns = op.value.get("failed_ns", op.time_ns)
             self.model.failed_syncs.append(FailedSync(covers_from_ns, failed_ns, (op.index,)))
+        if op.f in CUTS_LINKS and phase == "begin":
+            for process, conn in list(self.conns.items()):
+                if victim in (process, "broker"):
+                    self.cut(process, conn, op.time_ns)
         if op.f in MORTAL and phase == "begin":
             self.kill(victim, op.time_ns, op.f in HARMS_DISK, op.f in POLITE)
         elif op.f in MORTAL and phase == "struck" and victim != "broker":

@@ -2,7 +2,7 @@
 
 The format is strict, because a typo that is let through is an experiment that nobody meant. So that one
 reading repairs a file, all its mistakes are reported at once: those of YAML (yaml12), those of a single
-value (scenario_values, _faults, _format) and those between values that are each well formed (quarrels).
+value (scenario_values, _faults, _network, _format) and those between well-formed values (quarrels).
 """
 
 import re
@@ -18,7 +18,6 @@ from dsjq_lab import yaml12
 from dsjq_lab.scenario_changes import change
 from dsjq_lab.scenario_faults import (
     EVENTS,
-    VERBS,
     After,
     ClockStep,
     Deed,
@@ -41,8 +40,10 @@ from dsjq_lab.scenario_format import (
     Workers,
     varied,
 )
+from dsjq_lab.scenario_network import OnTheWay
 from dsjq_lab.scenario_quarrels import quarrels
 from dsjq_lab.scenario_values import THAT_JOB, VICTIMS, Victim
+from dsjq_lab.scenario_verbs import VERBS
 from dsjq_lab.yaml12 import Document, Mistake, YamlError
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Expectation",
     "FsyncError",
     "KillOn",
+    "OnTheWay",
     "Scenario",
     "ScenarioErrors",
     "SlowFsync",

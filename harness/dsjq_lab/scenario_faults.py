@@ -87,6 +87,8 @@ class Deed(Strict):
     verb: ClassVar[str]
 
     of_the_disk: ClassVar[bool] = False  # it needs the lab's shim between the broker and its disk
+    of_the_network: ClassVar[bool] = False  # it needs the lab's proxy between the clients and the broker
+    is_momentary: ClassVar[bool] = False  # over as soon as it has happened
 
     victim: AnyVictim
     id: Name = None
@@ -251,13 +253,13 @@ class KillOn(Kill):
         return f"kill broker at its {operation} number {nth} from then"
 
 
-def only_a_disk(victim: Victim) -> Victim:
+def only_broker(victim: Victim) -> Victim:
     if victim.role != "broker":
-        raise PydanticCustomError("value", "only the broker has a disk: write 'broker'")
+        raise PydanticCustomError("value", "this can be done to the broker alone: write 'broker'")
     return victim
 
 
-TheBroker = Annotated[AnyVictim, AfterValidator(only_a_disk)]
+TheBroker = Annotated[AnyVictim, AfterValidator(only_broker)]
 
 
 class PowerLoss(Kill):
@@ -315,36 +317,3 @@ class ClockStep(Deed):
 
     def what(self) -> str:
         return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"
-
-
-VERBS: dict[str, type[Deed]] = {
-    deed.verb: deed
-    for deed in (
-        Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull, ClockStep,
-    )
-}  # fmt: skip
-
-
-def verb_of(entry: Any) -> str | None:
-    return next((word for word in entry if word in VERBS), None) if isinstance(entry, dict) else None
-
-
-AnyDeed = Annotated[
-    Annotated[Kill, Tag("kill")]
-    | Annotated[Term, Tag("term")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Pause, Tag("pause")]
-    | Annotated[Hang, Tag("hang")]
-    | Annotated[Throttle, Tag("throttle")]
-    | Annotated[Kick, Tag("kick")]
-    | Annotated[KillOn, Tag("kill_on")]
-    | Annotated[PowerLoss, Tag("power_loss")]
-    | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")]
-    | Annotated[TornTail, Tag("torn_tail")]
-    | Annotated[BitFlip, Tag("bit_flip")]
-    | Annotated[DiskFull, Tag("disk_full")]
-    | Annotated[ClockStep, Tag("clock_step")],
-    Discriminator(verb_of),
-]

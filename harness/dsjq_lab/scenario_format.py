@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from dsjq_lab.scenario_faults import AnyDeed
 from dsjq_lab.scenario_values import (
     AtLeastOne,
     Duration,
@@ -19,6 +18,7 @@ from dsjq_lab.scenario_values import (
     long_enough,
     positive,
 )
+from dsjq_lab.scenario_verbs import AnyDeed
 
 InvariantName = Literal[
     "no_lost_job",

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dsjq_lab.scenario_faults import EVENTS, AnyDeed, Deed, Fault, Timed, When
+from dsjq_lab.scenario_faults import EVENTS, Deed, Fault, Timed, When
 from dsjq_lab.scenario_format import Load, Workers
 from dsjq_lab.scenario_values import THAT_JOB, PositiveDuration
+from dsjq_lab.scenario_verbs import AnyDeed
 from dsjq_lab.yaml12 import Document, Mistake
 
 TRIGGERS = ("at", "every", "when", "after")

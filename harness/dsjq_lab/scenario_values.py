@@ -15,6 +15,7 @@ RATE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/s"
 STEP = f"-?{DURATION}"
 SHARE = r"([1-9][0-9]?)%"
 SIZE = r"([1-9][0-9]{0,5})(B|KiB)"
+BYTE_RATE = r"([1-9][0-9]{0,5})(B|KiB)/s"
 PAYLOAD_BYTES_MAX = 60_000  # a line of the text protocol holds little more
 NAME = r"[a-z][a-z0-9_]{0,39}"
 THAT_JOB = "that job"
@@ -85,6 +86,12 @@ def size(value: Any) -> int:
     return count
 
 
+def bytes_per_second(value: Any) -> float:
+    if not isinstance(value, str) or not (match := re.fullmatch(BYTE_RATE, value)):
+        raise PydanticCustomError("unit", "write bytes a second, e.g. 500B/s, 20KiB/s")
+    return float(match[1]) * (1024 if match[2] == "KiB" else 1)
+
+
 def occurrence(value: Any) -> int | str:
     if value == THAT_JOB or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value  # type: ignore[no-any-return]
@@ -112,6 +119,8 @@ PositiveDuration = Annotated[Duration, AfterValidator(positive)]
 Step = Annotated[float, PlainValidator(step), text_like(STEP)]  # forward, or back
 MaybeDuration = Annotated[float | None, PlainValidator(seconds), text_like(DURATION)]
 MaybeRate = Annotated[float | None, PlainValidator(per_second), text_like(RATE)]
+ByteRate = Annotated[float, PlainValidator(bytes_per_second), text_like(BYTE_RATE)]
+Size = Annotated[int, PlainValidator(size), text_like(SIZE)]
 MaybeSize = Annotated[int | None, PlainValidator(size), text_like(SIZE)]
 Priority = Annotated[int, Field(ge=-9, le=9)]  # the smaller goes first
 Share = Annotated[float, PlainValidator(share), text_like(SHARE)]

@@ -32,8 +32,9 @@ def invariants() -> dict[str, str]:
 def faults() -> dict[str, str]:
     from dsjq_lab.faults import FAULTS
 
-    modules = {verb: sys.modules[type(fault).__module__] for verb, fault in FAULTS.items()}
-    return {verb: (module.__doc__ or "").splitlines()[0] for verb, module in modules.items()}
+    kinds = {verb: type(fault) for verb, fault in FAULTS.items()}
+    said = {verb: kind.__doc__ or sys.modules[kind.__module__].__doc__ for verb, kind in kinds.items()}
+    return {verb: (text or "").splitlines()[0] for verb, text in said.items()}
 
 
 def stored_runs() -> dict[str, str]:

@@ -39,6 +39,7 @@ class Strikes:
         self.seen: Counter[str] = Counter()  # events
         self.waiting: list[Request] = []
         self.running: list[Strike] = []  # begun and not over
+        self.lasting: list[Strike] = []  # on the network, for good: that is, until all have finished
         self.calm_ns = 0  # since when nothing is inflicted, nor planned by the clock
         self.latest = ""
         self.closing = False
@@ -145,15 +146,20 @@ class Strikes:
         elif shown_by(strike) == "effect":
             self.confirm(strike)
 
-    def hear_report(self, victim: Member, bitten: bool, more: Mapping[str, Any] = NOTHING) -> None:
+    def hear_report(self, victim: Member, bitten: bool) -> None:
         """The victim itself says whether it was struck."""
         strike = victim.strike
         if strike is None or strike.phase != "begun":
             self.lab.tell(victim.name, "go")  # healed meanwhile
         elif bitten:
-            self.confirm(strike, more)
+            self.confirm(strike)
         else:
             self.miss(strike)
+
+    def hear_proof(self, victim: Member, proof: Mapping[str, Any]) -> None:
+        """What was done to its disk, or on its way, has taken effect."""
+        if victim.strike is not None and victim.strike.phase == "begun":
+            self.confirm(victim.strike, proof)
 
     def explains_exit(self, victim: Member) -> bool:
         """Whether a strike is to end this process, and has not done so yet."""
@@ -184,7 +190,9 @@ class Strikes:
         end = strike.fault.end
         if end is None or self.closing:
             strike.victim.retired = not strike.victim.alive
-            self.forget(strike)
+            if strike.fault.of_the_network and not strike.fault.is_momentary:
+                self.lasting.append(strike)
+            (self.finish if strike.fault.is_momentary else self.forget)(strike)
         elif isinstance(end, float):
             self.not_calm_before(self.lab.later(end, partial(self.heal, strike)))
         elif strike.due or self.has_seen(end):
@@ -237,6 +245,11 @@ class Strikes:
                 self.heal(strike)
             else:
                 self.miss(strike)
+
+    def let_go(self) -> None:
+        """When all have finished, what was for good is over, so that it is seen what stays behind."""
+        for strike in self.lasting:
+            FAULTS[strike.fault.verb].heal(self.lab, strike)
 
     # -- In the history
 

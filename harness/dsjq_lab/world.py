@@ -106,6 +106,15 @@ class World(Protocol):
     def step_clock(self, seconds: float) -> None:
         """Sets the broker's wall clock forward, or back; it stays so over the broker's restarts."""
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        """Begins to disturb a client's link, or with "broker" all links; a Struck follows once it has bitten.
+
+        False if it cannot be. What the verbs mean: disturbances.py.
+        """
+
+    def calm(self, name: str) -> None:
+        """Ends that; what was held on the way arrives now."""
+
     def next_event(self, deadline_ns: int) -> Event | None:
         """The next thing that happened; None if nothing has until the deadline."""
 

@@ -7,6 +7,20 @@ from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.faults.network import (
+    Bandwidth,
+    Coalesce,
+    Corrupt,
+    Cut,
+    HalfOpen,
+    Latency,
+    LoseReply,
+    Partition,
+    Reset,
+    Slice,
+    SlowReader,
+    Storm,
+)
 from dsjq_lab.faults.pause import Pause
 from dsjq_lab.faults.restart import Restart
 from dsjq_lab.faults.term import Term
@@ -30,4 +44,16 @@ FAULTS: dict[str, Fault] = {
     "bit_flip": BitFlip(),
     "disk_full": DiskFull(),
     "clock_step": ClockStep(),
+    "partition": Partition(),
+    "half_open": HalfOpen(),
+    "latency": Latency(),
+    "bandwidth": Bandwidth(),
+    "slice": Slice(),
+    "coalesce": Coalesce(),
+    "corrupt": Corrupt(),
+    "reset": Reset(),
+    "cut": Cut(),
+    "lose_reply": LoseReply(),
+    "slow_reader": SlowReader(),
+    "storm": Storm(),
 }

@@ -44,6 +44,12 @@ class Lab(Protocol):
     def step_clock(self, seconds: float) -> None:
         """Sets the broker's wall clock forward, or back."""
 
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        """Begins to disturb a client's link, or with "broker" all links; False if it cannot be."""
+
+    def calm(self, name: str) -> None:
+        """Ends that."""
+
     def later(self, seconds: float, action: Callable[[], None]) -> int:
         """Does something in a while, unless the experiment is over by then; at which time, in ns."""
 

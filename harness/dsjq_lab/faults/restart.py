@@ -4,4 +4,4 @@ from dsjq_lab.faults.term import Term
 
 
 class Restart(Term):
-    """What sets it apart from a term: it always ends, for the scenario says how long the broker is down."""
+    """SIGTERM, a while of nothing, and a new process on the same port: unlike a term, it always ends."""

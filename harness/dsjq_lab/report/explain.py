@@ -51,6 +51,11 @@ STRUCK = {
     "torn_tail": "killed, its last record torn", "bit_flip": "killed, a bit of its file flipped",
     "disk_full": "on a full disk",
     "clock_step": "given another time of day",
+    "partition": "cut off", "half_open": "gone, unknown to the broker", "latency": "on a slow line",
+    "bandwidth": "on a thin line", "slice": "heard in pieces", "coalesce": "heard in clumps",
+    "corrupt": "on a line that flips bits", "reset": "loses its connection: reset",
+    "cut": "loses its connection amid a line", "lose_reply": "does not get its answer",
+    "slow_reader": "has a guest who does not read", "storm": "has guests who come and go",
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",

@@ -102,6 +102,8 @@ class SimWorld:
 
     def launch(self, name: str) -> Process:
         """Starts what the broker's command would start, if that is a Python program."""
+        if self.broker.client()[-1] != workload.__file__:
+            raise SimUnsupported(f"{self.broker.name}: only clients that speak lines can be explored")
         executable, *arguments = self.broker.command(self.place)
         if executable != sys.executable:
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
@@ -179,6 +181,12 @@ class SimWorld:
 
     def step_clock(self, seconds: float) -> None:
         self.kernel.calendar_s += seconds
+
+    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
+        raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
+
+    def calm(self, name: str) -> None:
+        """There was nothing to be disturbed."""
 
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
