@@ -1,9 +1,11 @@
-"""How long it takes to start on a journal of a million records, and after compaction."""
+"""How long it takes to start on a journal of a million records, and after compaction; in new processes."""
 import argparse
 import contextlib
+import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dsjq import messages as m
@@ -26,6 +28,19 @@ def filled(folder: Path, records: int, alive: int) -> None:
         store._sync()
 
 
+def in_a_new_process(work: Callable[..., None], *arguments: object) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def compact(folder: Path) -> None:
+    with contextlib.closing(Journal(folder)) as store:
+        store.load(Broker().queue)
+        store._compact()
+
+
 def timed(name: str, folder: Path) -> None:
     start, cpu_start = time.perf_counter(), time.process_time()
     with contextlib.closing(Journal(folder)) as store:
@@ -34,7 +49,7 @@ def timed(name: str, folder: Path) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{name}: {store.recovered:,} records, {len(broker.queue.jobs):,} jobs alive, "
               f"{store.tail.end / 1e6:.0f} MB: {duration_s:.2f} s, {cpu_s:.2f} s of it on a processor; "
-              f"at most {memory:.0f} MB in use so far")
+              f"at most {memory:.0f} MB in use")
 
 
 def main(argv: list[str]) -> None:
@@ -46,8 +61,6 @@ def main(argv: list[str]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             filled(folder, options.records, alive)
-            timed("as left", folder)
-            with contextlib.closing(Journal(folder)) as store:
-                store.load(Broker().queue)
-                store._compact()
-            timed("compacted", folder)
+            in_a_new_process(timed, "as left", folder)
+            in_a_new_process(compact, folder)
+            in_a_new_process(timed, "compacted", folder)

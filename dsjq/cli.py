@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
 from .extensions.plain import printable
+from .server import Server
 from .store import MemoryStore, StorageFull, Store, Unusable
 from .workers import Job, Producer, Worker
 
@@ -171,9 +171,9 @@ LIMITS = {  # fields of extensions.limits.Limits
 def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     if options.store and not options.data:
         sys.exit("dsjq: --store needs --data")
-    from .extensions.limits import Limits, Weighed
+    from .extensions.limits import LimitedServer, Limits, Weighed
     try:
-        serve = _server(options)
+        guard = _guard(options)
         store = _store(options)
         watched = _watched(_traced(store), options)
         weighed = Weighed(watched)
@@ -192,32 +192,35 @@ def _serve(options: argparse.Namespace, broker: type[Broker]) -> None:
     # lost: one that strikes just before the main thread falls asleep wakes nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        server = serve(served, options.host, options.port, limits, weighed)
+        if guard:
+            from .extensions.security import SecureServer
+            server: Server = SecureServer(served, options.host, options.port, limits, weighed, guard)
+        else:
+            server = LimitedServer(served, options.host, options.port, limits, weighed)
     except (OSError, OverflowError) as problem:
         sys.exit(f"dsjq: cannot listen on {options.host}:{options.port}: {problem}")
     print("listening on {}:{}".format(*server.address), flush=True)
     if options.web is not None:
-        _show(served, watched, options)
+        _show(served, watched, options, guard)
     print(f"stopping on {signal.Signals(signal.sigwait(STOP_SIGNALS)).name}", file=sys.stderr)
     served.drain(options.grace)
     server.stop()
 
 
-def _server(options: argparse.Namespace) -> Any:
-    """What makes the server: one with a lock in its door, if that was asked for."""
-    from .extensions.limits import LimitedServer
+def _guard(options: argparse.Namespace) -> Any:
+    """What is asked of who comes; None for a broker that anybody on this machine may use."""
     wanted = [options.tls_cert, options.tls_key, options.tls_client_ca, options.users]
     if options.host in ("127.0.0.1", "localhost", "::1") and not any(wanted):
-        return LimitedServer  # without a word of TLS
+        return None  # without a word of TLS
     from .extensions.credentials import Users
-    from .extensions.security import Guard, SecureServer, is_exposed, server_tls
+    from .extensions.security import Guard, is_exposed, server_tls
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
         raise Unusable("TLS needs --tls-cert and --tls-key")
     if is_exposed(options.host) and not options.insecure and not (options.tls_cert and options.users):
         raise Unusable(f"others could come to {options.host}: that needs --tls-cert, --tls-key and --users, "
                        "or --insecure")
     tls = server_tls(options.tls_cert, options.tls_key, options.tls_client_ca) if options.tls_cert else None
-    return partial(SecureServer, guard=Guard(tls, Users(options.users) if options.users else None))
+    return Guard(tls, Users(options.users) if options.users else None)
 
 
 def _door(options: argparse.Namespace) -> Any:
@@ -287,10 +290,10 @@ def _watched(store: Store, options: argparse.Namespace) -> Any:
     return Seen(store)
 
 
-def _show(broker: Broker, seen: Any, options: argparse.Namespace) -> None:
+def _show(broker: Broker, seen: Any, options: argparse.Namespace, guard: Any) -> None:
     from .extensions.dashboard import Watch, Web
     try:
-        web = Web(Watch(broker, seen), options.host, options.web)
+        web = Web(Watch(broker, seen), options.host, options.web, *(guard or ()))
     except (OSError, OverflowError) as problem:
         print(f"dsjq: no web page on {options.host}:{options.web}: {problem}", file=sys.stderr)
     else:

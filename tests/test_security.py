@@ -1,15 +1,18 @@
 """Strangers at the door: what they are told, and what they never learn."""
+import base64
 import contextlib
 import os
 import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from test_server import ROOT, Wire, start, until
+from test_server import DEADLINE_S, ROOT, Wire, start, until
 
 from dsjq import OutcomeUnknown, Producer, Refused, Worker
 from dsjq import messages as m
@@ -220,4 +223,30 @@ def test_the_command_line_speaks_tls_and_says_who_it_is(users: Users, certificat
         assert dsjq("submit", "hello", *how, "p", secret=SECRET).stdout == "1\n"
         assert "UNAUTHENTICATED" in dsjq("submit", "hello", *how, "p", secret="wrong").stderr
         assert "FORBIDDEN" in dsjq("kick", "--all", *how, "w", secret=SECRET).stderr
+        process.kill()
+
+
+def test_the_web_page_is_for_admins_and_speaks_tls_too(users: Users, certificates: Path) -> None:
+    serve = [sys.executable, "-m", "dsjq", "serve", "--port", "0", "--web", "0", "--users", str(users.path),
+             "--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
+    trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with start(serve) as process:
+        process.stdout.readline()
+        url = process.stdout.readline().split()[-1]
+        assert url.startswith("https://127.0.0.1:")
+
+        def status(path: str, user: str = "", secret: str = SECRET) -> int:
+            request = urllib.request.Request(url + path)
+            if user:
+                word = base64.b64encode(f"{user}:{secret}".encode()).decode()
+                request.add_header("Authorization", f"Basic {word}")
+            try:
+                return int(urllib.request.urlopen(request, context=trusting, timeout=DEADLINE_S).status)
+            except urllib.error.HTTPError as refused:
+                assert refused.headers["WWW-Authenticate"].startswith("Basic")
+                return refused.code
+
+        for path in ("", "state", "metrics", "events", "nowhere"):
+            assert status(path) == status(path, "p") == status(path, "a", "wrong") == 401
+        assert [status(path, "a") for path in ("", "state", "metrics")] == [200, 200, 200]
         process.kill()

@@ -49,9 +49,10 @@ class Offering(LineCoding):
         return line
 
     def wrap(self, messages: bytes) -> bytes:
-        lines, rest = messages[:self.text_bytes], messages[self.text_bytes:]
-        self.text_bytes = 0
-        return lines + self.frames.wrap(rest) if self.frames and rest else lines
+        lines, self.text_bytes = self.text_bytes, 0
+        if not self.frames or lines == len(messages):
+            return messages
+        return messages[:lines] + self.frames.wrap(messages[lines:])
 
 
 def _fits(reply: m.Reply) -> bool:

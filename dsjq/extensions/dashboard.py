@@ -172,10 +172,13 @@ class Web(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, watch: Watch, host: str, port: int):
+    def __init__(self, watch: Watch, host: str, port: int, tls: Any = None, users: Any = None):
+        """`tls` and `users` are those of the broker's door (security.py), if it has one."""
         super().__init__((host, port), Visit)
-        self.watch, self.places = watch, threading.Semaphore(VISITORS_MAX)
-        self.url = "http://{}:{}/".format(*self.server_address[:2])
+        self.watch, self.places, self.users = watch, threading.Semaphore(VISITORS_MAX), users
+        self.url = "{}://{}:{}/".format("https" if tls else "http", *self.server_address[:2])
+        if tls:  # the handshake comes with the first read, in the visit's own thread
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, name="web", daemon=True).start()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -199,7 +202,19 @@ def refusal(visit: "Visit") -> tuple[int, str] | None:
             ipaddress.ip_address(name)
     except ValueError:
         return 403, "ask for me by my address, or as localhost"
+    if visit.server.users and visit.server.users.role(*_credentials(visit)) != "admin":
+        return 401, "for admins"
     return None
+
+
+def _credentials(visit: "Visit") -> tuple[str, str]:
+    """User and secret as HTTP has them (RFC 7617); empty if they are missing or garbled."""
+    try:
+        kind, _, encoded = visit.headers.get("Authorization", "").partition(" ")
+        user, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return (user, secret) if kind == "Basic" and colon else ("", "")
 
 
 class Visit(BaseHTTPRequestHandler):
@@ -231,6 +246,8 @@ class Visit(BaseHTTPRequestHandler):
 
     def _head(self, status: int, kind: str, more: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="dsjq", charset="UTF-8"')
         for name, value in {"Content-Type": kind, **HEADERS, **(more or {})}.items():
             self.send_header(name, value)
         self.end_headers()

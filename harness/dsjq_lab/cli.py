@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dsjq_lab.results import Result
 
 BROKER = (
-    "the broker under study: a file, e.g. zoo/p03; a real one, started here (rabbitmq, redis-list, "
+    "the broker under study: a file, e.g. zoo/p03; dsjq-frames, whose clients speak frames; "
+    "a real one, started here (rabbitmq, redis-list, "
     "redis-stream, nats, beanstalkd); or one that runs already, e.g. amqp://host, and is not struck itself"
 )
 BROKER_CMD = (

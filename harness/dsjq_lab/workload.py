@@ -138,9 +138,9 @@ class LineClient:
         try:
             self._expect_silence()
             self.socket.settimeout(self.timeout_s)
-            self.socket.sendall(question.encode() + b"\n")
+            self.socket.sendall(self.encode(question))
             sent()
-            reply, _, rest = self._read().partition(b"\n")
+            reply, rest = self._read()
         except TimeoutError:
             raise Unknown("timeout") from None
         except OSError:
@@ -152,20 +152,28 @@ class LineClient:
             raise Refused(text)
         return text
 
-    def _read(self) -> bytes:
-        """A whole line, and whatever came with it."""
+    def encode(self, question: str) -> bytes:
+        return question.encode() + b"\n"
+
+    def cut(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The first reply and the rest; None while that has not arrived."""
+        reply, end, rest = data.partition(b"\n")
+        return (reply, rest) if end else None
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """A whole reply, and whatever came with it."""
         deadline = time.monotonic() + self.timeout_s
-        reply = b""
-        while b"\n" not in reply:
+        data = b""
+        while not (found := self.cut(data)):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError
             self.socket.settimeout(left_s)
-            data = self.socket.recv(65536)
-            if not data:
+            more = self.socket.recv(65536)
+            if not more:
                 raise Unknown("eof")
-            reply += data
-        return reply
+            data += more
+        return found
 
     def _expect_silence(self) -> None:
         """What is here before the question was asked is no reply to it."""
@@ -177,7 +185,7 @@ class LineClient:
 
 
 class Connection(Protocol):
-    """What takes questions: lines, or a real broker's own library (clients/translator.py)."""
+    """What takes questions: lines; or what is in clients/, frames and the libraries of real brokers."""
 
     def ask(self, question: str, sent: Callable[[], None] = ...) -> str: ...
     def close(self) -> None: ...

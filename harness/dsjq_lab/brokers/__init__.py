@@ -3,7 +3,7 @@
 from dsjq_lab import library
 from dsjq_lab.brokers.broker import Broker, Place
 from dsjq_lab.brokers.command import Command
-from dsjq_lab.brokers.dsjq import Dsjq
+from dsjq_lab.brokers.dsjq import Dsjq, DsjqFrames
 from dsjq_lab.errors import UsageError
 from dsjq_lab.history import Header
 
@@ -18,6 +18,8 @@ def under_study(text: str | None, command: str | None) -> Broker:
         return Command(command)
     if text is None or text == "dsjq":
         return Dsjq()
+    if text == "dsjq-frames":
+        return DsjqFrames()
     if text in real.KINDS:
         return real.KINDS[text]()
     scheme, is_address, _ = text.partition("://")
@@ -39,6 +41,8 @@ def of_run(header: Header) -> Broker:
 
     if header.broker in real.KINDS:
         return real.KINDS[header.broker](header.options.get("address", ""))
+    if header.broker == "dsjq-frames":
+        return DsjqFrames()
     if header.options.get("core"):
         return Command(header.broker)
     return Dsjq() if header.broker == "dsjq" else Dsjq(library.find("zoo", header.broker))

@@ -32,3 +32,14 @@ class Dsjq(Broker):
         if self.is_durable(place.store):
             options |= {"--data": str(place.data), "--store": place.store}
         return [sys.executable, *program, *(word for option in options.items() for word in option)]
+
+
+class DsjqFrames(Dsjq):
+    """The installed one; its clients speak frames to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "dsjq-frames"
+
+    def client(self) -> list[str]:
+        return ["-P", "-m", "dsjq_lab.clients.frames"]

@@ -102,6 +102,8 @@ class SimWorld:
 
     def launch(self, name: str) -> Process:
         """Starts what the broker's command would start, if that is a Python program."""
+        if self.broker.client()[-1] != workload.__file__:
+            raise SimUnsupported(f"{self.broker.name}: only clients that speak lines can be explored")
         executable, *arguments = self.broker.command(self.place)
         if executable != sys.executable:
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
