@@ -1,14 +1,16 @@
 """Jobs per second, one producer and one worker at once, of dsjq and of the real brokers that are here.
 
-`python -m bench peers [--jobs N] [--rounds R]`. Every broker does the same work in the same run, turn by
-turn, since a machine's speed changes from minute to minute: quote the ratios. Payloads have 64 bytes;
-producer and worker are processes of their own. A line of JSON for each way: the median of its rounds, the
-smallest and the greatest; and how it compares with the first.
+`python -m bench peers [--jobs N] [--rounds R] [--only WORD]`. Every broker does the same work in the same
+run, turn by turn, since a machine's speed changes from minute to minute: quote the ratios. Payloads have 64
+bytes; producer and worker are processes of their own. A line of JSON for each way: the median of its rounds,
+the smallest and the greatest; how it compares with the first; and what a job costs all three processes
+in CPU time, less that of their start: that hardly depends on what else the machine does.
 """
 import argparse
 import contextlib
 import json
 import multiprocessing
+import resource
 import shutil
 import socket
 import statistics
@@ -151,7 +153,9 @@ def _await(port: int) -> None:
             time.sleep(0.01)
 
 
-def rate(way: Way, jobs: int) -> float:
+def measure(way: Way, jobs: int) -> tuple[float, float]:
+    """Jobs per second; and the seconds of CPU that broker and clients took, with their start."""
+    before_s = _cpu_s()
     with started(way) as port:
         spawn = multiprocessing.get_context("spawn")
         gate = spawn.Barrier(3)
@@ -165,7 +169,13 @@ def rate(way: Way, jobs: int) -> float:
             client.join()
         seconds = time.perf_counter() - start
         assert all(client.exitcode == 0 for client in clients), f"{way.name}: a client failed"
-    return jobs / seconds
+    return jobs / seconds, _cpu_s() - before_s
+
+
+def _cpu_s() -> float:
+    """Of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _gated(gate: Any, client: Callable[[int, int], None], port: int, jobs: int) -> None:
@@ -178,20 +188,27 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench peers", description=__doc__)
     parser.add_argument("--jobs", type=int, default=10_000, help="ten times as many in batches")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="WORD", help="those whose names have it, e.g. journal")
     options = parser.parse_args(argv)
-    here = [way for way in WAYS if shutil.which(way.command[0])]
+    asked = [way for way in WAYS if options.only in way.name]
+    here = [way for way in asked if shutil.which(way.command[0])]
     rates: dict[str, list[float]] = {way.name: [] for way in here}
+    costs_us: dict[str, list[float]] = {way.name: [] for way in here}
+    start_s = {way.name: measure(way, 0)[1] for way in here}
     for _ in range(options.rounds):
         for way in here:
-            many = 10 if "500" in way.name else 1
-            rates[way.name].append(rate(way, options.jobs * many))
+            jobs = options.jobs * (10 if "500" in way.name else 1)
+            jobs_per_s, cpu_s = measure(way, jobs)
+            rates[way.name].append(jobs_per_s)
+            costs_us[way.name].append((cpu_s - start_s[way.name]) / jobs * 1e6)
     first: float | None = None
     for name, found in rates.items():
         median = statistics.median(found)
         first = first or median
         print(json.dumps({"way": name, "jobs_per_s": round(median), "from": round(min(found)),
-                          "to": round(max(found)), "of_the_first": round(median / first, 2)}))
-    missing = [way.command[0] for way in WAYS if way not in here]
+                          "to": round(max(found)), "of_the_first": round(median / first, 2),
+                          "cpu_us_per_job": round(statistics.median(costs_us[name]), 1)}))
+    missing = [way.command[0] for way in asked if way not in here]
     if missing:
         print(f"not here, so not measured: {', '.join(sorted(set(missing)))}", file=sys.stderr)
 

@@ -68,6 +68,24 @@ def test_what_survives_a_kill_was_to_be_kept(name: str, store: str, tmp_path: Pa
     assert results.judged(folder).model.header.durable == (store == "journal")
 
 
+def test_nats_keeps_a_dead_job_in_its_stream(tmp_path: Path) -> None:
+    broker = kind("nats")
+    from dsjq_lab.clients.nats import CONSUMER, Nats
+
+    with PortLease() as lease, Processes(tmp_path / "logs") as processes:
+        place = brokers.Place("127.0.0.1", lease.port, tmp_path, 2.0, max_attempts=1, store="memory")
+        process = processes.spawn("nats", broker.command(place))
+        processes.wait_ready(process, lease.port, timeout_s=10)
+        client = Nats({**broker.introduce(place), "ack_timeout_s": 2.0}, timeout_s=5)
+        assert client.ask("SUBMIT a job") == "JOB_ID 1"
+        assert client.ask("REQUEST") == "JOB 1 a job"
+        assert client.ask("FAIL 1") == "OK"
+        consumer = client.wait(client.stream.consumer_info(broker.queue, CONSUMER))
+        stream = client.wait(client.stream.stream_info(broker.queue))
+        assert (consumer.num_pending, stream.state.messages) == (0, 1)
+        client.close()
+
+
 def test_a_server_that_is_missing_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(LabError, match="nats-server on PATH: apt-get install nats-server"):

@@ -1,6 +1,11 @@
-"""The pictures, held by golden files. `python tests/test_report_pictures.py` draws them anew; then look"""
+"""The pictures, held by golden files. `python tests/test_report_pictures.py` draws them anew; then look.
+
+Those in docs/pictures are of runs that were really played (tests/recorded); they stand in README and LAB.md.
+"""
 
 import re
+import shutil
+import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -11,11 +16,15 @@ from stories import STORIES, hostile, lost_replies, zombie_ack
 from dsjq_lab.checkers import judge
 from dsjq_lab.library import NotFound
 from dsjq_lab.report import diagram, ladder, view
+from dsjq_lab.report import pictures as files
 from dsjq_lab.report.plain import visible
 from dsjq_lab.report.telling import trace
 from dsjq_lab.report.view import View
+from dsjq_lab.results import judged
 
 GOLDEN = Path(__file__).parent / "golden" / "pictures"
+RECORDED = sorted((Path(__file__).parent / "recorded").iterdir())
+DOCS = Path(__file__).parent.parent / "docs" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -40,6 +49,34 @@ def pictures(told: Told) -> dict[str, str]:
 def test_golden(name):
     for suffix, drawn in pictures(STORIES[name]()).items():
         assert drawn == (GOLDEN / (name + suffix)).read_text(encoding="utf-8")
+
+
+def of_a_run(recorded: Path) -> dict[str, str]:
+    """By day and by night: what a run shows of itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = judged(Path(shutil.copytree(recorded, folder, dirs_exist_ok=True)))
+    story = trace(result.model)
+    drawn = files.svg(story, view.of_run(result, story))
+    return {".svg": drawn, "-dark.svg": files.by_night(drawn)}
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda path: path.name)
+def test_the_pictures_of_the_handbook_are_those_of_recorded_runs(recorded):
+    for suffix, drawn in of_a_run(recorded).items():
+        assert drawn == (DOCS / (recorded.name + suffix)).read_text(encoding="utf-8")
+
+
+def test_every_picture_of_the_handbook_is_shown_there():
+    root = DOCS.parent.parent
+    pages = "".join((root / page).read_text(encoding="utf-8") for page in ("README.md", "LAB.md"))
+    assert {path.name for path in DOCS.iterdir()} == set(re.findall(r"docs/pictures/([\w-]+\.svg)", pages))
+
+
+def test_by_night_only_colours_change():
+    drawn = pictures(hostile())[".svg"]
+    night = files.by_night(drawn)
+    assert f'="{diagram.PAPER}"' in drawn and f'="{diagram.PAPER}"' not in night
+    assert texts(night) == texts(drawn) and files.by_night("say #ffffff") == "say #ffffff"
 
 
 def texts(svg: str) -> list[str]:
@@ -181,3 +218,7 @@ if __name__ == "__main__":
     for name, tell in STORIES.items():
         for suffix, drawn in pictures(tell()).items():
             (GOLDEN / (name + suffix)).write_text(drawn, encoding="utf-8")
+    DOCS.mkdir(exist_ok=True)
+    for recorded in RECORDED:
+        for suffix, drawn in of_a_run(recorded).items():
+            (DOCS / (recorded.name + suffix)).write_text(drawn, encoding="utf-8")

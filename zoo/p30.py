@@ -1,6 +1,6 @@
 """Patient 30: dsjq, which writes down what a job is, and who must do it until when.
 
-    dsjq-lab run idempotent_submit --broker zoo/p30
+    dsjq-lab run lost_submit_reply --set load.keyed=true --broker zoo/p30
 """
 import sys
 

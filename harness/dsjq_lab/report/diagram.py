@@ -55,7 +55,12 @@ class _Diagram:
         beside = [len(cut(event.text, LAST_ROOM)) + len(notes.get(event.index, "")) for event in events
                   if event.lane == self.last]  # fmt: skip
         right = max(LANE / 2, max(beside, default=0) * LETTER + 56)
-        self.width = max(left + LANE * (len(lanes) - 1) + round(right), 620)
+        noted = [
+            self.x[event.lane] + (len(event.text) + len(notes[event.index]) + 4) * LETTER + 56
+            + (LANE / 2 if event.state else 0)
+            for event in events if notes.get(event.index)
+        ]  # fmt: skip
+        self.width = round(max(left + LANE * (len(lanes) - 1) + right, *noted, 620))
         self.parts: list[str] = []
         self.id = hashlib.sha256(repr((trace.title, events)).encode()).hexdigest()[:8]
 

@@ -1,5 +1,6 @@
 """A run's pictures as files: those that are kept beside it, and those that somebody asks for."""
 
+import re
 from pathlib import Path
 
 from dsjq_lab.errors import UsageError
@@ -21,6 +22,17 @@ def keep(result: Result, run: Path) -> Trace:
 
 def svg(trace: Trace, shown: View) -> str:
     return diagram.draw(trace, shown.events, shown.heading, shown.notes)
+
+
+NIGHT = {  # by day -> by night: papers dark, inks light
+    diagram.PAPER: "#0d1117", diagram.INK: "#e6edf3", diagram.FAINT: "#9aa7b4", diagram.LINE: "#3d4651",
+    diagram.EVIDENCE: "#3b1216", diagram.RED: "#ff7b72", diagram.BROWN: "#e3b341", diagram.GREEN: "#3fb950",
+}  # fmt: skip
+
+
+def by_night(drawing: str) -> str:
+    """The same picture for a dark page. What a run said is never touched: it has no bare quotation marks."""
+    return re.sub(r'(?<==")#[0-9a-f]{6}(?=")', lambda colour: NIGHT.get(colour[0], colour[0]), drawing)
 
 
 def png(drawing: str) -> bytes:

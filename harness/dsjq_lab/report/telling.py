@@ -240,8 +240,9 @@ class _Telling:
             return
         verb, victim, jobs = strike.verb, strike.victim, tuple(filter(None, [strike.holding]))
         struck, kind = STRUCK.get(verb, verb), "dead" if verb in ENDS else "hung"
-        # A death is felt before it is seen. Others are as they were until they are seen to be struck.
-        told_ns = strike.begin_ns if kind == "dead" else strike.struck_ns
+        # A death is felt before it is seen. Others are as they were until they are seen to be struck, and so
+        # is a broker whose death lies in wait for it (kill_on): it may still do much after the fault began.
+        told_ns = strike.begin_ns if kind == "dead" and verb != "kill_on" else strike.struck_ns
         told = struck + (" (exact)" if strike.exact else "")
         self.moment(told_ns, victim, "fault" if kind == "dead" else "hang", told, jobs=jobs)
         if verb in UNFELT:
