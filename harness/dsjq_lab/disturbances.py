@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 PIECE_GAP_NS = 500_000  # so that the reader sees one piece before the next arrives
-STUCK_NS = 300_000_000  # a broker that takes nothing for so long waits for its reader
-GUEST_BUFFER_BYTES = 4096
+STUCK_NS = 1_000_000_000  # a broker that takes nothing for so long waits for its reader
+GUEST_BUFFER_BYTES = 8192
 GUEST_TIMEOUT_S = 0.5
 QUESTIONS = {  # which commands a client may mean by its operation
     "submit": (b"SUBMIT", b"PUT"),
@@ -262,7 +262,8 @@ class SlowReader(Disturbance):
 
     def begin(self, connections: Iterable["Connection"]) -> None:
         self.guest = socket.socket()
-        self.guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, GUEST_BUFFER_BYTES)  # before it connects
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self.guest.setsockopt(socket.SOL_SOCKET, buffer, GUEST_BUFFER_BYTES)  # before it connects
         self.guest.settimeout(GUEST_TIMEOUT_S)
         self.guest.connect(self.options["broker"])
         self.guest.setblocking(False)

@@ -1,0 +1,173 @@
+"""The proxy alone: what goes in comes out to the byte, unless it is disturbed; and a disturbance says so."""
+import random
+import select
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dsjq_lab.disturbances import DISTURBANCES
+from dsjq_lab.proxy import Proxy
+from dsjq_lab.scenario import VERBS
+
+TIMEOUT_S = 5
+BYTES = b"HELLO\n" + random.Random(1).randbytes(300_000) + b"\n"
+OPTIONS = {"direction": "both", "by_s": 0.05, "jitter_s": 0.0, "into_bytes": 1000, "probability": 1.0}
+
+
+@pytest.fixture
+def echo() -> Iterator[tuple[str, int]]:
+    """A server that says again what it hears."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                conn, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=repeat, args=(conn,), daemon=True).start()
+
+    def repeat(conn: socket.socket) -> None:
+        with conn:
+            try:
+                while data := conn.recv(1 << 16):
+                    conn.sendall(data)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listener.getsockname()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+@pytest.fixture
+def proxy(echo: tuple[str, int]) -> Iterator[Proxy]:
+    proxy = Proxy(echo, seed=1)
+    yield proxy
+    proxy.close()
+
+
+def call(proxy: Proxy, client: str = "worker 1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port(client)), TIMEOUT_S)
+
+
+def echoed(conn: socket.socket, data: bytes) -> bytes:
+    """What comes back, until the end of it."""
+    sender = threading.Thread(target=lambda: (conn.sendall(data), conn.shutdown(socket.SHUT_WR)))
+    sender.start()
+    heard = b""
+    while part := conn.recv(1 << 16):
+        heard += part
+    sender.join()
+    return heard
+
+
+def proof(proxy: Proxy) -> tuple[str, dict[str, int]]:
+    assert select.select([proxy], [], [], TIMEOUT_S)[0], "it has not bitten"
+    (news,) = proxy.receive()
+    return news
+
+
+def test_without_a_disturbance_every_byte_arrives_and_the_end_too(proxy):
+    with call(proxy) as conn:
+        assert echoed(conn, BYTES) == BYTES
+
+
+@pytest.mark.parametrize("verb", ["latency", "slice", "coalesce", "corrupt"])
+def test_with_probability_0_nothing_is_changed_and_nothing_is_claimed(proxy, verb):
+    assert proxy.disturb("worker 1", verb, {**OPTIONS, "probability": 0.0})
+    with call(proxy) as conn:
+        assert echoed(conn, BYTES) == BYTES
+    proxy.calm("worker 1")
+    assert not select.select([proxy], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("verb", ["latency", "slice"])
+def test_what_is_late_or_in_pieces_is_the_same_in_the_end(proxy, verb):
+    assert proxy.disturb("broker", verb, OPTIONS)
+    with call(proxy) as conn:
+        assert echoed(conn, BYTES) == BYTES
+    assert proof(proxy)[0] == "broker"
+
+
+def test_what_a_partition_holds_comes_when_it_ends(proxy):
+    with call(proxy) as conn, call(proxy, "worker 2") as other:
+        proxy.disturb("worker 1", "partition", OPTIONS)
+        conn.sendall(b"held\n")
+        assert proof(proxy) == ("worker 1", {"held_bytes": 5})
+        assert echoed(other, b"free\n") == b"free\n"
+        assert not select.select([conn], [], [], 0)[0]
+        proxy.calm("worker 1")
+        assert conn.recv(9) == b"held\n"
+
+
+def test_a_flipped_bit_is_in_the_first_byte_of_a_line_that_is_no_greeting(proxy):
+    proxy.disturb("worker 1", "corrupt", {**OPTIONS, "direction": "up"})
+    with call(proxy) as conn:
+        conn.sendall(b"HELLO\n")
+        assert conn.recv(9) == b"HELLO\n"
+        conn.sendall(b"ACK 1\n")
+        assert conn.recv(9) == b"\xc1CK 1\n"
+    assert proof(proxy)[1] == {"flipped_bits": 1}
+
+
+def test_of_two_questions_in_one_piece_the_client_hears_one_answer(proxy):
+    proxy.disturb("worker 1", "coalesce", OPTIONS)
+    with call(proxy) as conn:
+        for line in (b"one\n", b"two\n"):
+            conn.sendall(line)
+            assert conn.recv(99) == line  # the echo of PING was kept
+    assert proof(proxy)[1] == {"joined_bytes": 9}
+
+
+def test_a_lost_answer_takes_with_it_all_that_follows(proxy):
+    proxy.disturb("worker 1", "lose_reply", {"to": "ack"})
+    with call(proxy) as conn:
+        conn.sendall(b"SUBMIT a\n")
+        assert conn.recv(9) == b"SUBMIT a\n"
+        conn.sendall(b"ACK 1\n")
+        assert proof(proxy) == ("worker 1", {"lost_bytes": 6})
+        conn.shutdown(socket.SHUT_WR)
+        assert conn.recv(9) == b""
+
+
+@pytest.mark.parametrize(("verb", "ends"), [("reset", ConnectionResetError), ("half_open", None)])
+def test_a_connection_ends_as_it_is_told_to(proxy, verb, ends):
+    with call(proxy) as conn:
+        assert conn.sendall(b"a\n") is None and conn.recv(9) == b"a\n"
+        proxy.disturb("worker 1", verb, {})
+        assert proof(proxy) == ("worker 1", {"connections": 1})
+        if ends:
+            with pytest.raises(ends):
+                conn.recv(9)
+        else:
+            assert conn.recv(9) == b""
+
+
+def test_half_of_what_is_said_arrives_and_then_the_end(proxy):
+    with call(proxy) as conn:
+        proxy.disturb("worker 1", "cut", {"direction": "down"})
+        conn.sendall(b"abcdef")
+        assert proof(proxy) == ("worker 1", {"cut_bytes": 3})
+        assert conn.recv(9) == b"abc"
+        assert conn.recv(9) == b""
+
+
+def test_who_calls_where_nobody_listens_is_told_so(proxy):
+    proxy.broker = ("127.0.0.1", 1)
+    with pytest.raises(ConnectionError), call(proxy) as conn:
+        conn.recv(1)
+
+
+def test_a_disturbance_of_nobody_there_is_refused(proxy):
+    proxy.broker = ("127.0.0.1", 1)
+    assert not proxy.disturb("broker", "storm", {"connections": 3})
+
+
+def test_every_verb_of_the_network_has_its_class():
+    assert {verb for verb, deed in VERBS.items() if deed.of_the_network} == set(DISTURBANCES)
