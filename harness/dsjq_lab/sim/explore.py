@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dsjq_lab import library
 from dsjq_lab.errors import LabError
 from dsjq_lab.report.plain import visible
 from dsjq_lab.sim.strategies import STRATEGIES
 from dsjq_lab.variation import Variation
 
-SILENCE_S_MAX = 120.0
+SILENCE_S_MAX = 120.0  # of computing: an endless loop
+STILL_S_MAX = 900.0  # by the clock: whatever that is, it is no verdict on the broker
 UNLIMITED = 10**9
 DEFAULT_SECONDS = 30.0
 WARNINGS_SHOWN = 3
@@ -80,15 +83,20 @@ class Child:
         assert self.process.stdout is not None
         self.output = self.process.stdout
         self.rest = b""
-        self.heard_s = time.monotonic()
+        self.heard_at_s, self.heard_s = self.computed_s(), time.monotonic()
         self.progress: dict[str, int] = {}
 
     def receive(self) -> list[dict[str, Any]] | None:
         """What it says; None when it has ended."""
         data = os.read(self.output.fileno(), 1 << 16)
-        self.heard_s = time.monotonic()
+        self.heard_at_s, self.heard_s = self.computed_s(), time.monotonic()
         *lines, self.rest = (self.rest + data).split(b"\n")
         return [json.loads(line) for line in lines] if data else None
+
+    def computed_s(self) -> float:
+        """Its processor time: others may be at work here, and to wait for them is no endless loop."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def end(self) -> int:
         self.process.kill()
@@ -168,12 +176,17 @@ class Exploration:
 
     def watch(self, selector: selectors.BaseSelector) -> None:
         for child in self.children:
-            silent = time.monotonic() - child.heard_s > SILENCE_S_MAX
-            if silent and child.output in selector.get_map():
+            if child.output not in selector.get_map():
+                continue
+            if time.monotonic() - child.heard_s > STILL_S_MAX:
+                selector.unregister(child.output)
+                child.end()
+                self.broken = f"a process that explored said nothing for {STILL_S_MAX:g} s; too busy?"
+            elif child.computed_s() - child.heard_at_s > SILENCE_S_MAX:
                 selector.unregister(child.output)
                 child.end()
                 self.failures.append({"names": ["endless"], "story": [
-                    f"=> endless: a run passed no point for {SILENCE_S_MAX:g} s, so it was killed"
+                    f"=> endless: a run passed no point in {SILENCE_S_MAX:g} s of computing, so it was killed"
                 ]})  # fmt: skip
 
     def counts(self) -> dict[str, int]:
