@@ -58,8 +58,8 @@ def answers() -> dict[str, Answer]:
 def visit(
     patients: Sequence[str], world: str, runs: int, jobs: int, black_box: bool = False
 ) -> Iterator[Row]:
-    """The patients, all if none is named; then the reference, in their scenarios. The world: live, explored
-    or both.
+    """The patients, all if none is named; then the reference, in their scenarios, but as no black box: that
+    is a matter of what may be asked of a broker, not of the broker. The world: live, explored or both.
     """
     known = answers()
     for name in patients:
@@ -68,9 +68,9 @@ def visit(
     chosen = {name: known[name] for name in patients or known if not black_box or "black_box" in known[name]}
     scenarios = dict.fromkeys(answer["run"] for answer in chosen.values())
     healthy: list[tuple[str, Answer]] = [(REFERENCE, {"run": name, "caught_by": []}) for name in scenarios]
-    for name, answer in [*chosen.items(), *healthy]:
+    for name, answer in [*chosen.items(), *([] if black_box else healthy)]:
         if world in ("live", "both"):
-            yield _live(name, answer, runs, jobs, black_box and name != REFERENCE)
+            yield _live(name, answer, runs, jobs, black_box)
         if world in ("explored", "both"):
             yield _explored(name, answer, jobs)
 
@@ -139,8 +139,9 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     lost = escaped(rows)
     yield f"Patients    {len(patients)} = {len(patients) - len(lost)} caught + {len(lost)} escaped"
     yield from (f"  escaped   {name}" for name in lost)
-    alarms = sum(row.caught for row in healthy)
-    yield f"Reference   {alarms} false alarms in {sum(row.runs for row in healthy)} runs"
+    if healthy:
+        alarms = sum(row.caught for row in healthy)
+        yield f"Reference   {alarms} false alarms in {sum(row.runs for row in healthy)} runs"
 
 
 def exit_code(rows: Sequence[Row]) -> int:
