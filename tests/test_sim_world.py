@@ -14,9 +14,11 @@ from playing import scenario as story
 from dsjq_lab import cli, runs, scenario
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.results import judged
+from dsjq_lab.scenario_network import OnTheWay
 from dsjq_lab.sim import explore as exploring
 from dsjq_lab.sim import stacks, stored
 from dsjq_lab.sim.experiment import Experiment
+from dsjq_lab.sim.loader import SimUnsupported
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller
@@ -27,6 +29,10 @@ ROOT = Path(__file__).parent.parent
 ANSWERS = yaml.safe_load((ROOT / "zoo" / "answers.yaml").read_text())
 RUNS_TO_DETECTION = 20
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
+# The simulated network has no proxy in it: faults on the way are for real processes alone.
+ON_THE_WAY = {path.stem for path in SCENARIOS
+              if any(isinstance(fault, OnTheWay) for fault in scenario.load(path).faults)}
+JOBS = {"starvation": 90}  # a job starves only where there are many
 
 
 def experiment(name: str, patient: str = "", jobs: int = 10, changes: tuple[str, ...] = ()) -> Experiment:
@@ -35,7 +41,8 @@ def experiment(name: str, patient: str = "", jobs: int = 10, changes: tuple[str,
     return Experiment(with_jobs(played, min(jobs, played.load.jobs)), broker)
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem not in ON_THE_WAY],
+                         ids=lambda path: path.stem)
 def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
     whole = Experiment(scenario.load(path))
     for strategy in (Default(0), mix(1), mix(2)):
@@ -44,10 +51,19 @@ def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
     assert whole.play(Default(0)).result.outcome == "pass"
 
 
-@pytest.mark.parametrize("patient", sorted(ANSWERS))
+@pytest.mark.parametrize("name", sorted(ON_THE_WAY))
+def test_a_fault_that_cannot_be_simulated_is_refused_by_name(name):
+    verbs = "|".join(fault.verb for fault in scenario.load(ROOT / "scenarios" / f"{name}.yaml").faults)
+    with pytest.raises(SimUnsupported, match=f"^({verbs}): .*dsjq-lab run"):
+        experiment(name).play(Default(0))
+
+
+@pytest.mark.parametrize("patient", sorted(name for name, answer in ANSWERS.items()
+                                           if answer["run"] not in ON_THE_WAY))
 def test_each_patient_is_found_soon(patient):
     answer = ANSWERS[patient]
-    search = Search(experiment(answer["run"], patient, jobs=20, changes=tuple(answer.get("set", ()))))
+    jobs, changes = JOBS.get(answer["run"], 20), tuple(answer.get("set", ()))
+    search = Search(experiment(answer["run"], patient, jobs, changes))
     while search.runs < RUNS_TO_DETECTION:
         _, run = search.next_run()
         if set(answer["caught_by"]) & set(run.failures):
@@ -120,7 +136,7 @@ def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
     search = Search(Experiment(played, Dsjq(model)))
     found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
     assert found is not None
-    assert len(found.schedule) <= 12 < found.deviations
+    assert len(found.schedule) <= found.deviations / 20
     teller = Teller(found.schedule, found.experiment.loader)
     told = "\n".join(stored.story(teller, found.experiment.play(teller)))
     assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
