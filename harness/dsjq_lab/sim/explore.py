@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from dsjq_lab import library
 from dsjq_lab.errors import LabError
 from dsjq_lab.report.plain import visible
@@ -95,6 +93,8 @@ class Child:
 
     def computed_s(self) -> float:
         """Its processor time: others may be at work here, and to wait for them is no endless loop."""
+        import psutil  # not above: --help does without it
+
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
