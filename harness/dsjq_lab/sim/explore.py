@@ -178,13 +178,14 @@ class Exploration:
         for child in self.children:
             if child.output not in selector.get_map():
                 continue
-            if time.monotonic() - child.heard_s > STILL_S_MAX:
-                selector.unregister(child.output)
-                child.end()
+            still = time.monotonic() - child.heard_s > STILL_S_MAX
+            if not still and child.computed_s() - child.heard_at_s <= SILENCE_S_MAX:
+                continue
+            selector.unregister(child.output)
+            child.end()
+            if still:
                 self.broken = f"a process that explored said nothing for {STILL_S_MAX:g} s; too busy?"
-            elif child.computed_s() - child.heard_at_s > SILENCE_S_MAX:
-                selector.unregister(child.output)
-                child.end()
+            else:
                 self.failures.append({"names": ["endless"], "story": [
                     f"=> endless: a run passed no point in {SILENCE_S_MAX:g} s of computing, so it was killed"
                 ]})  # fmt: skip
