@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from test_server import DEADLINE_S, ROOT, Wire, start, until
+from test_server import DEADLINE_S, ROOT, Wire, started, until
 
 from dsjq import OutcomeUnknown, Producer, Refused, Worker
 from dsjq import messages as m
@@ -189,9 +189,8 @@ def test_the_broker_does_not_listen_beyond_the_machine_without_a_lock() -> None:
     refused = dsjq("serve", "--host", "0.0.0.0", "--port", "0")
     assert refused.returncode == 1 and "--insecure" in refused.stderr
     serve = [sys.executable, "-m", "dsjq", "serve", "--host", "0.0.0.0", "--port", "0"]
-    with start([*serve, "--insecure"]) as process:
+    with started([*serve, "--insecure"]) as process:
         assert process.stdout.readline().startswith("listening on 0.0.0.0:")
-        process.kill()
 
 
 def test_users_are_added_listed_and_removed_and_the_file_is_its_owners(tmp_path: Path) -> None:
@@ -217,20 +216,19 @@ def test_users_are_added_listed_and_removed_and_the_file_is_its_owners(tmp_path:
 def test_the_command_line_speaks_tls_and_says_who_it_is(users: Users, certificates: Path) -> None:
     serve = [sys.executable, "-m", "dsjq", "serve", "--port", "0", "--users", str(users.path),
              "--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
-    with start(serve) as process:
+    with started(serve) as process:
         port = process.stdout.readline().rpartition(":")[2].strip()
         how = ["--port", port, "--tls-ca", str(certificates / "ca.pem"), "--user"]
         assert dsjq("submit", "hello", *how, "p", secret=SECRET).stdout == "1\n"
         assert "UNAUTHENTICATED" in dsjq("submit", "hello", *how, "p", secret="wrong").stderr
         assert "FORBIDDEN" in dsjq("kick", "--all", *how, "w", secret=SECRET).stderr
-        process.kill()
 
 
 def test_the_web_page_is_for_admins_and_speaks_tls_too(users: Users, certificates: Path) -> None:
     serve = [sys.executable, "-m", "dsjq", "serve", "--port", "0", "--web", "0", "--users", str(users.path),
              "--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
     trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
-    with start(serve) as process:
+    with started(serve) as process:
         process.stdout.readline()
         url = process.stdout.readline().split()[-1]
         assert url.startswith("https://127.0.0.1:")
@@ -249,4 +247,3 @@ def test_the_web_page_is_for_admins_and_speaks_tls_too(users: Users, certificate
         for path in ("", "state", "metrics", "events", "nowhere"):
             assert status(path) == status(path, "p") == status(path, "a", "wrong") == 401
         assert [status(path, "a") for path in ("", "state", "metrics")] == [200, 200, 200]
-        process.kill()

@@ -71,16 +71,23 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def serving_process(*options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
-    command = [sys.executable, "-m", "dsjq", "serve", "--port", "0", *options]
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the test, however that ends."""
     with start(command) as process:
         try:
-            ready = process.stdout.readline()
-            found = re.fullmatch(r"listening on (127\.0\.0\.1):(\d+)\n", ready)
-            assert found, ready
-            yield process, (found[1], int(found[2]))
+            yield process
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def serving_process(*options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
+    command = [sys.executable, "-m", "dsjq", "serve", "--port", "0", *options]
+    with started(command) as process:
+        ready = process.stdout.readline()
+        found = re.fullmatch(r"listening on (127\.0\.0\.1):(\d+)\n", ready)
+        assert found, ready
+        yield process, (found[1], int(found[2]))
 
 
 def until(condition: Callable[[], object]) -> None:

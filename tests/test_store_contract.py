@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_server import DEADLINE_S, ROOT, Wire, start, until
+from test_server import DEADLINE_S, ROOT, Wire, start, started, until
 
 from dsjq import messages as m
 from dsjq.broker import Broker, Session
@@ -462,7 +462,7 @@ def test_a_failed_sync_ends_the_broker_and_answers_nobody(store: str, tmp_path: 
         "limits.LimitedServer = Server\n"
         "dsjq.cli.main(['serve', '--port', '0', *sys.argv[1:]])\n")
     command = [sys.executable, "-c", program, "--data", str(tmp_path), "--store", store]
-    with start(command) as process:
+    with started(command) as process:
         host, port = process.stdout.readline().split()[-1].split(":")
         with Wire((host, int(port))) as a, Wire((host, int(port))) as b:
             b.send("PING\n")
