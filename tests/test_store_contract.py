@@ -66,7 +66,7 @@ def test_every_kind_of_record_can_be_kept() -> None:
     records = [kind(*(values[hint] for hint in log.get_type_hints(kind).values()))
                for kind in log.KINDS.values()]
     assert Totals in map(type, records) and m.Delivered in map(type, records)
-    assert list(decode(iter([encode(records), encode(records[:1])]))) == [*records, records[0]]
+    assert list(decode(iter([encode(records), encode(records[:1])]))) == [[*records, records[0]]]
 
 
 def test_a_field_that_is_new_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_field_that_is_new_has_its_default(monkeypatch: pytest.MonkeyPatch) ->
         since: float = 2.5
 
     monkeypatch.setitem(log.KINDS, "Kicked", Kicked)
-    assert list(decode(iter([b'[["Kicked",1]]']))) == [(1, 2.5)]
+    assert list(decode(iter([b'[["Kicked",1]]']))) == [[(1, 2.5)]]
 
 
 def test_a_record_that_is_newer_than_the_broker_stops_its_start() -> None:

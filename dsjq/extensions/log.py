@@ -40,16 +40,21 @@ def encode(records: Iterable[Record | Totals]) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def decode(entries: Iterator[bytes]) -> Iterator[Record | Totals]:
-    while batch := list(islice(entries, BATCH)):  # three times as fast as one by one
-        for records in json.loads((b"[%b]" % b",".join(batch)).decode("utf-8", "surrogateescape")):
-            for name, *values in records:
-                if not (kind := KINDS.get(name)):
-                    raise Unusable(f"a newer dsjq must have written this: I know of no record {name!r}")
-                for n in RAW[name]:
-                    values[n] = values[n].encode("utf-8", "surrogateescape")
-                whole = len(values) == len(kind._fields)
-                yield tuple.__new__(kind, values) if whole else kind(*values)  # the first is twice as fast
+def decode(entries: Iterator[bytes]) -> Iterator[list[Record | Totals]]:
+    """The records, many at a time: to read a thousand, then to apply them, takes half as long as in turns."""
+    while batch := list(islice(entries, BATCH)):
+        text = (b"[%b]" % b",".join(batch)).decode("utf-8", "surrogateescape")
+        yield [_record(values) for entry in json.loads(text) for values in entry]
+
+
+def _record(values: list[Any]) -> Record | Totals:
+    name = values.pop(0)
+    if not (kind := KINDS.get(name)):
+        raise Unusable(f"a newer dsjq must have written this: I know of no record {name!r}")
+    for n in RAW[name]:
+        values[n] = values[n].encode("utf-8", "surrogateescape")
+    whole = len(values) == len(kind._fields)
+    return tuple.__new__(kind, values) if whole else kind(*values)  # the first is twice as fast
 
 
 class Log(ABC):
@@ -127,9 +132,10 @@ class Log(ABC):
     def _replay(self, queue: Queue, last: int | None = None) -> int:
         """How many records there were, all or those up to position `last`."""
         count = 0
-        for record in decode(self._entries(last)):
-            restore(queue, record)
-            count += 1
+        for records in decode(self._entries(last)):
+            for record in records:
+                restore(queue, record)
+            count += len(records)
         return count
 
     @abstractmethod
