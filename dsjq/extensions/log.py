@@ -54,7 +54,8 @@ def _record(values: list[Any]) -> Record | Totals:
     for n in RAW[name]:
         values[n] = values[n].encode("utf-8", "surrogateescape")
     whole = len(values) == len(kind._fields)
-    return tuple.__new__(kind, values) if whole else kind(*values)  # the first is twice as fast
+    record: Record | Totals = tuple.__new__(kind, values) if whole else kind(*values)  # the first is faster
+    return record
 
 
 class Log(ABC):
