@@ -14,7 +14,6 @@ import tempfile
 import time
 from multiprocessing.synchronize import Barrier
 
-
 SLOW_DISK = """
 import os, runpy, sys, time
 fdatasync, delay_s = os.fdatasync, float(sys.argv.pop(1))
