@@ -139,7 +139,8 @@ class Told:
         self._call("auditor", "kick", {"id": job, "job": job}, {}, **how)
 
     def intrude(self, question: str, reply: str, standing: str = "before AUTH", **how: Any) -> None:
-        self._call("stranger 1", "intrude", {"standing": standing, "question": question}, {"reply": reply}, **how)
+        asked = {"standing": standing, "question": question}
+        self._call("stranger 1", "intrude", asked, {"reply": reply}, **how)
 
     def stats(self, submitted: int, **states: int) -> None:
         none = dict.fromkeys(("pending", "in_flight", "failed", "done", "dead"), 0)

@@ -114,7 +114,7 @@ SECRETS = {"secret", "hash", "digest", "password"}
 
 
 def compared_secrets(tree: ast.AST) -> list[int]:
-    """The lines in which a secret is compared as any text is: `==` takes the longer, the more of it is right."""
+    """Lines in which one is compared as any text is: `==` takes the longer, the more of it is right."""
     def names(node: ast.AST) -> set[str]:
         found = {getattr(part, "id", "") or getattr(part, "attr", "") for part in ast.walk(node)}
         return {word for name in found for word in name.lower().split("_")}

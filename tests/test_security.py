@@ -236,7 +236,7 @@ def test_the_command_line_speaks_tls_and_says_who_it_is(users: Users, certificat
         how = ["--port", port, "--tls-ca", str(certificates / "ca.pem"), "--user"]
         assert dsjq("submit", "hello", *how, "p", secret=SECRET).stdout == "1\n"
         assert "UNAUTHENTICATED" in dsjq("submit", "hello", *how, "p", secret="wrong").stderr
-        assert '"submitted": 1' in dsjq("top", "--once", "--json", *how, "p", secret=SECRET).stdout
+        assert '"submitted": 1' in dsjq("top", "--once", "--json", *how, "a", secret=SECRET).stdout
         assert "FORBIDDEN" in dsjq("kick", "--all", *how, "w", secret=SECRET).stderr
 
 

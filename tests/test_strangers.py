@@ -1,4 +1,5 @@
-"""A broker that asks who comes, in the lab: its clients are let in, strangers are not, and no secret is written."""
+"""A broker that asks who comes, in the lab: clients are let in, strangers are not, no secret is written."""
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 
 import pytest
 from histories import Told
-from playing import ROOT, ending, only, ops_of, scenario
+from playing import ROOT, ending, only, ops_of
 
 from dsjq_lab import live, runs
 from dsjq_lab.brokers import under_study
@@ -35,10 +36,8 @@ def test_no_secret_is_in_the_folder_of_a_run_nor_on_a_command_line(
 
     def look(snapshot: object) -> None:
         for process in Path("/proc").glob("[0-9]*"):
-            try:
+            with contextlib.suppress(OSError):  # it has ended
                 command_lines.add((process / "cmdline").read_text())
-            except OSError:
-                pass  # it has ended
 
     monkeypatch.setattr(live, "Door", Watched)
     variation = Variation((*SHORT, f"broker.tls={tls}"))
@@ -86,7 +85,7 @@ def test_what_a_client_is_told_of_a_refusal_has_no_secret(monkeypatch: pytest.Mo
             conn.sendall(b"ERROR NO_SUCH_COMMAND " + conn.recv(65536))
 
     threading.Thread(target=echo, daemon=True).start()
-    with pytest.raises(OSError, match="AUTH worker: ERROR NO_SUCH_COMMAND$"):
+    with pytest.raises(OSError, match=r"AUTH worker: ERROR NO_SUCH_COMMAND$"):
         LineClient({"port": listener.getsockname()[1], "user": "worker"}, timeout_s=5.0)
 
 

@@ -1,8 +1,8 @@
 """Strangers stay outside: what may not be asked is refused before it is looked at.
 
-A stranger's question is carried out if it is answered with anything but an ERROR. An ERROR that speaks of jobs
-(NO_SUCH_JOB, STALE) was refused too late: the broker has looked, and told what it saw. Which other code it
-chose is its own affair, and so is a connection that it ends: nobody is owed an answer here.
+A stranger's question is carried out if it is answered with anything but an ERROR. An ERROR that speaks of
+jobs (NO_SUCH_JOB, STALE) was refused too late: the broker has looked, and told what it saw. Which other code
+it chose is its own affair, and so is a connection that it ends: nobody is owed an answer here.
 """
 
 from dsjq_lab.checkers.base import Checker, Finding, some
