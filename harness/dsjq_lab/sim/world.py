@@ -55,7 +55,7 @@ class SimWorld:
         self.disk.on_struck = lambda value: self.happened(Struck("broker", value))
         options = scenario.broker
         if options.tls or options.users:
-            raise SimUnsupported("there is no door (tls, users) in the simulated world; play it: dsjq-lab run")
+            raise SimUnsupported("no door (tls, users) in the simulated world; play it: dsjq-lab run")
         self.place = Place(
             "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
             options.backoff_s, options.backoff_cap_s,
