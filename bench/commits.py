@@ -1,8 +1,8 @@
 """How many jobs a second sixteen producers get confirmed, against one: what group commit is worth.
 
 Each producer is a process that submits one job after the other. The two are measured in turns, several times.
-A disk whose fsync costs next to nothing leaves nothing to share, so the journal is measured a second time, on one
-that takes `--fsync-delay` longer to answer, as disks do that keep what they promise.
+A disk whose sync costs next to nothing leaves nothing to share. So the journal is measured once more, on one
+that takes `--fsync-delay` longer to answer, as those do that keep what they promise.
 """
 import argparse
 import multiprocessing

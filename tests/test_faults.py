@@ -1,4 +1,6 @@
 """Each fault, on real processes: it strikes whom and when it should, and the history says so."""
+import errno
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -9,6 +11,7 @@ from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 from dsjq_lab import runs
 from dsjq_lab.brokers import Command, Dsjq
 from dsjq_lab.history import History, Op
+from dsjq_lab.limits import Descriptors
 from dsjq_lab.model import Model
 from dsjq_lab.vacuity import unproven
 from dsjq_lab.variation import Variation
@@ -291,6 +294,36 @@ def test_a_disk_is_full_for_a_while(play):
     assert refused and all("STORAGE" in str(op.error) for op in refused)
     assert all(struck.time_ns - 100 * MS < op.time_ns < end.time_ns + 100 * MS for op in refused)
     assert not lost(ops) and not only(ops, f="ack", type="fail")
+
+
+def test_no_descriptor_is_left_for_a_while(play):
+    ops = play("[{when: {broker_ready: 1}, fd_limit: broker, spare: 2, for: 300ms}]", workers={"count": 5})
+    _, struck, end = phases(ops, "fd_limit")
+    assert end.time_ns - struck.time_ns >= 300 * MS and not lost(ops)
+
+
+def test_a_limit_of_descriptors_is_met_when_the_last_is_used_and_not_before():
+    program = "import os\nwhile input() == '':\n try: print(os.dup(0))\n except OSError as e: print(e.errno)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-uc", program], **pipes) as child:
+        def opened() -> int:
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            return int(child.stdout.readline())
+        assert opened() == 3
+        limit = Descriptors.impose(child.pid, spare=2)
+        assert [opened(), limit.met, opened(), limit.met, opened()] == [4, False, 5, True, errno.EMFILE]
+        limit.lift()
+        assert opened() == 6
+        child.kill()
+
+
+def test_a_broker_that_uses_more_memory_is_killed(play):
+    ops = play("[{at: 0s, memory_limit: broker, spare: 1MiB, restart_after: 0s}]", store="journal", jobs=80,
+               payload="48KiB", rate="200/s", workers={"count": 1, "work_time": "30ms"})
+    phases(ops, "memory_limit")
+    (killed,) = only(ops, f="out_of_memory")
+    assert killed.value["used"] > killed.value["limit"] and not lost(ops)
 
 
 @pytest.mark.parametrize(("store", "broker", "why"), [

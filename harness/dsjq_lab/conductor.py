@@ -135,6 +135,18 @@ class Conductor:
     def step_clock(self, seconds: float) -> None:
         self.world.step_clock(seconds)
 
+    def unlimitable(self) -> str:
+        return self.world.unlimitable()
+
+    def limit_descriptors(self, spare: int) -> bool:
+        return self.world.limit_descriptors(spare)
+
+    def lift_limit(self) -> None:
+        self.world.lift_limit()
+
+    def limit_memory(self, spare_bytes: int) -> bool:
+        return self.world.limit_memory(spare_bytes)
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         return self.world.disturb(name, verb, options)
 

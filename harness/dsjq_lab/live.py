@@ -23,6 +23,7 @@ from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
+from dsjq_lab.limits import Descriptors
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.proxy import Proxy
@@ -75,6 +76,9 @@ class LiveWorld:
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
+        self.descriptors: Descriptors | None = None  # while the broker is short of them
+        self.met = False  # it has none left
+        self.memory_bytes: int | None = None  # with more it is killed
         self.proxy: Proxy | None = None
         if any(fault.of_the_network for fault in scenario.faults):
             authority = self.door.introduce("stranger")["ca"] if self.door else ""
@@ -202,6 +206,39 @@ class LiveWorld:
         self.clock_off_s += seconds
         wallclock.set_off(str(self.clock), self.clock_off_s)
 
+    def unlimitable(self) -> str:
+        return "" if sys.platform == "linux" else "the lab can limit processes on Linux alone"
+
+    def limit_descriptors(self, spare: int) -> bool:
+        try:
+            self.met = False
+            self.descriptors = Descriptors.impose(self.running["broker"].pid, spare)
+        except (KeyError, ProcessLookupError):
+            return False
+        return True
+
+    def lift_limit(self) -> None:
+        if self.descriptors is not None:
+            with suppress(ProcessLookupError):
+                self.descriptors.lift()
+        self.descriptors = None
+
+    def limit_memory(self, spare_bytes: int) -> bool:
+        used = self.resources("broker").get("resident_bytes")
+        self.memory_bytes = used and used + spare_bytes
+        return used is not None
+
+    def look_at_limits(self) -> None:
+        if self.descriptors is not None and not self.met and self.descriptors.met:
+            self.met = True
+            self.events.append(Struck("broker", {"limit": self.descriptors.limit}))
+        if self.memory_bytes is not None:
+            used = self.resources("broker").get("resident_bytes", 0)
+            if used > self.memory_bytes:
+                self.record("lab", "out_of_memory", {"used": used, "limit": self.memory_bytes})
+                self.memory_bytes = None
+                self.signal("broker", "kill")
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         assert self.proxy is not None, "the scenario has a fault of the network"
         return self.proxy.disturb(name, verb, options)
@@ -217,10 +254,13 @@ class LiveWorld:
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
-            ready = self.selector.select(max(0.0, left_s if self.ready_by_s is None else POLL_INTERVAL_S))
+            watches = self.ready_by_s, self.descriptors, self.memory_bytes
+            looks = any(watched is not None for watched in watches)
+            ready = self.selector.select(max(0.0, POLL_INTERVAL_S if looks else left_s))
             for key, _ in ready:
                 key.data()
             self.look_for_broker()
+            self.look_at_limits()
             if not ready and not self.events and left_s <= 0:
                 return None
         return self.events.popleft()

@@ -15,6 +15,7 @@ RATE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/s"
 STEP = f"-?{DURATION}"
 SHARE = r"([1-9][0-9]?)%"
 SIZE = r"([1-9][0-9]{0,5})(B|KiB)"
+MEMORY = r"([1-9][0-9]{0,5})(KiB|MiB)"
 BYTE_RATE = r"([1-9][0-9]{0,5})(B|KiB)/s"
 PAYLOAD_BYTES_MAX = 60_000  # a line of the text protocol holds little more
 NAME = r"[a-z][a-z0-9_]{0,39}"
@@ -86,6 +87,12 @@ def size(value: Any) -> int:
     return count
 
 
+def memory(value: Any) -> int:
+    if not isinstance(value, str) or not (match := re.fullmatch(MEMORY, value)):
+        raise PydanticCustomError("unit", "write a number and KiB or MiB, e.g. 512KiB, 8MiB")
+    return int(match[1]) * (1024 if match[2] == "KiB" else 1024**2)
+
+
 def bytes_per_second(value: Any) -> float:
     if not isinstance(value, str) or not (match := re.fullmatch(BYTE_RATE, value)):
         raise PydanticCustomError("unit", "write bytes a second, e.g. 500B/s, 20KiB/s")
@@ -121,6 +128,7 @@ MaybeDuration = Annotated[float | None, PlainValidator(seconds), text_like(DURAT
 MaybeRate = Annotated[float | None, PlainValidator(per_second), text_like(RATE)]
 ByteRate = Annotated[float, PlainValidator(bytes_per_second), text_like(BYTE_RATE)]
 Size = Annotated[int, PlainValidator(size), text_like(SIZE)]
+Memory = Annotated[int, PlainValidator(memory), text_like(MEMORY)]
 MaybeSize = Annotated[int | None, PlainValidator(size), text_like(SIZE)]
 Priority = Annotated[int, Field(ge=-9, le=9)]  # the smaller goes first
 Share = Annotated[float, PlainValidator(share), text_like(SHARE)]

@@ -22,6 +22,7 @@ from dsjq_lab.scenario_faults import (
     Throttle,
     TornTail,
 )
+from dsjq_lab.scenario_limits import FdLimit, MemoryLimit
 from dsjq_lab.scenario_network import (
     Bandwidth,
     Coalesce,
@@ -42,6 +43,7 @@ VERBS: dict[str, type[Deed]] = {
     for deed in (
         Kill, Term, Restart, Pause, Hang, Throttle, Kick,
         KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull, ClockStep,
+        FdLimit, MemoryLimit,
         Partition, HalfOpen, Latency, Bandwidth, Slice, Coalesce, Corrupt, Reset, Cut, LoseReply,
         SlowReader, Storm,
     )
@@ -68,6 +70,8 @@ AnyDeed = Annotated[
     | Annotated[BitFlip, Tag("bit_flip")]
     | Annotated[DiskFull, Tag("disk_full")]
     | Annotated[ClockStep, Tag("clock_step")]
+    | Annotated[FdLimit, Tag("fd_limit")]
+    | Annotated[MemoryLimit, Tag("memory_limit")]
     | Annotated[Partition, Tag("partition")]
     | Annotated[HalfOpen, Tag("half_open")]
     | Annotated[Latency, Tag("latency")]

@@ -110,6 +110,20 @@ class World(Protocol):
     def step_clock(self, seconds: float) -> None:
         """Sets the broker's wall clock forward, or back; it stays so over the broker's restarts."""
 
+    def unlimitable(self) -> str:
+        """Why the lab cannot limit what the broker uses; empty if it can."""
+
+    def limit_descriptors(self, spare: int) -> bool:
+        """Leaves the broker so many more; a Struck follows when it has none left.
+
+        False if it cannot be."""
+
+    def lift_limit(self) -> None:
+        """Ends that."""
+
+    def limit_memory(self, spare_bytes: int) -> bool:
+        """Has the broker killed once it uses so much more than now; False if it has ended."""
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         """Begins to disturb a client's link, or with "broker" all links; a Struck follows once it has bitten.
 

@@ -7,6 +7,7 @@ from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.faults.limits import FdLimit, MemoryLimit
 from dsjq_lab.faults.network import (
     Bandwidth,
     Coalesce,
@@ -44,6 +45,8 @@ FAULTS: dict[str, Fault] = {
     "bit_flip": BitFlip(),
     "disk_full": DiskFull(),
     "clock_step": ClockStep(),
+    "fd_limit": FdLimit(),
+    "memory_limit": MemoryLimit(),
     "partition": Partition(),
     "half_open": HalfOpen(),
     "latency": Latency(),

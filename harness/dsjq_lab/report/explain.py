@@ -52,6 +52,7 @@ STRUCK = {
     "torn_tail": "killed, its last record torn", "bit_flip": "killed, a bit of its file flipped",
     "disk_full": "on a full disk",
     "clock_step": "given another time of day",
+    "fd_limit": "out of descriptors", "memory_limit": "killed: out of memory",
     "partition": "cut off", "half_open": "gone, unknown to the broker", "latency": "on a slow line",
     "bandwidth": "on a thin line", "slice": "heard in pieces", "coalesce": "heard in clumps",
     "corrupt": "on a line that flips bits", "reset": "loses its connection: reset",
@@ -60,7 +61,7 @@ STRUCK = {
 }  # fmt: skip
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
-    "disk_full": "has room again",
+    "disk_full": "has room again", "fd_limit": "has descriptors again",
 }  # fmt: skip  # the others: back
 
 

@@ -194,6 +194,18 @@ class SimWorld:
     def step_clock(self, seconds: float) -> None:
         self.kernel.calendar_s += seconds
 
+    def unlimitable(self) -> str:
+        return ""  # limit_… say more
+
+    def limit_descriptors(self, spare: int) -> bool:
+        raise SimUnsupported("fd_limit: the simulated machine always has descriptors; play it: dsjq-lab run")
+
+    def lift_limit(self) -> None:
+        """There was none."""
+
+    def limit_memory(self, spare_bytes: int) -> bool:
+        raise SimUnsupported("memory_limit: nobody counts memory in the simulation; play it: dsjq-lab run")
+
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
         raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
 

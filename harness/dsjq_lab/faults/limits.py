@@ -1,0 +1,39 @@
+"""The broker is short of something that its machine gives it: descriptors, or memory (limits.py)."""
+
+from dsjq_lab.cast import Strike
+from dsjq_lab.faults.fault import Fault, Lab
+from dsjq_lab.faults.kill import Kill
+from dsjq_lab.scenario_limits import FdLimit as FdLimitOptions
+from dsjq_lab.scenario_limits import MemoryLimit as MemoryLimitOptions
+
+
+class FdLimit(Fault):
+    """It has bitten once the broker has no number left for another descriptor."""
+
+    shown_by = "report"
+    may_end_it = True
+
+    def why_not(self, lab: Lab) -> str:
+        return lab.unlimitable()
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        assert isinstance(strike.fault, FdLimitOptions)
+        return lab.limit_descriptors(strike.fault.spare)
+
+    def heal(self, lab: Lab, strike: Strike) -> bool:
+        lab.lift_limit()
+        if strike.victim.alive:
+            return True
+        lab.start(strike.victim.name)
+        return False
+
+
+class MemoryLimit(Kill):
+    """It has bitten once the broker used more, and was killed for that."""
+
+    def why_not(self, lab: Lab) -> str:
+        return lab.unlimitable()
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        assert isinstance(strike.fault, MemoryLimitOptions)
+        return lab.limit_memory(strike.fault.spare_bytes)

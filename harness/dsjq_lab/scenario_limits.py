@@ -1,0 +1,24 @@
+"""What the broker's machine has too little of, and the words for it: it may use what it does, and a few more."""
+
+from dsjq_lab.scenario_faults import Kill, Pause, TheBroker
+from dsjq_lab.scenario_values import AtLeastOne, Memory, key
+
+
+class FdLimit(Pause):
+    """A broker that then ends is started again when there are enough."""
+
+    verb = "fd_limit"
+    victim: TheBroker = key("fd_limit")
+    spare: AtLeastOne = 1  # descriptors that it can still open
+
+    def what(self) -> str:
+        return f"leave the broker {self.spare} more file descriptor{'s' * (self.spare > 1)}"
+
+
+class MemoryLimit(Kill):
+    verb = "memory_limit"
+    victim: TheBroker = key("memory_limit")
+    spare_bytes: Memory = key("spare")  # of resident memory, beyond what it uses
+
+    def what(self) -> str:
+        return f"kill broker when it uses {self.spare_bytes // 1024} KiB of memory more than then"
