@@ -58,7 +58,7 @@ def _put(rest: bytes) -> m.Command:
     return with_options(m.Submit, words, payload)
 
 
-def _alone(command: m.Command, rest: bytes) -> m.Command:
+def alone(command: m.Command, rest: bytes) -> m.Command:
     if rest:
         raise ValueError("takes no arguments")
     return command
@@ -111,7 +111,7 @@ def checked(field: str, value: Any) -> Any:
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
     b"SUBMIT": m.Submit,
-    b"REQUEST": partial(_alone, m.Reserve(short=True)),
+    b"REQUEST": partial(alone, m.Reserve(short=True)),
     b"ACK": partial(_lease, m.Ack),
     b"FAIL": partial(_lease, m.Fail),
     b"PUT": _put,
@@ -119,12 +119,12 @@ COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
     b"TOUCH": partial(_lease, m.Touch),
     b"RELEASE": partial(_lease, m.Release),
     b"STATUS": lambda rest: m.Status(_id(rest.decode())),
-    b"STATS": partial(_alone, m.Stats()),
+    b"STATS": partial(alone, m.Stats()),
     b"JOBS": partial(with_options, m.Jobs),
     b"KICK": lambda rest: m.Kick(_id(rest.decode())),
     b"HELLO": partial(with_options, m.Hello),
-    b"PING": partial(_alone, m.Ping()),
-    b"QUIT": partial(_alone, m.Quit()),
+    b"PING": partial(alone, m.Ping()),
+    b"QUIT": partial(alone, m.Quit()),
 }
 
 

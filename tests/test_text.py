@@ -206,7 +206,7 @@ def test_unknown_commands(line: bytes) -> None:
     (b"RESERVE wait=nan", "0 to 3600"),
     (b"RESERVE wait=inf", "0 to 3600"),
     (b"RESERVE wait=-1", "0 to 3600"),
-    (b"RESERVE queue=a", "wait="),
+    (b"RESERVE line=a", "wait="),
     (b"STATUS", "an id is a number"),
     (b"STATUS 1 2", "an id is a number"),
     (b"STATS all", "takes no arguments"),

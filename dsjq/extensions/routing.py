@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from .. import messages as m
 from ..lifecycle import DECISIONS, DONE, EFFECTS, STATES, Queue, decide
-from ..text import COMMANDS, OPTIONS, WORDS, options_of, with_options
+from ..text import COMMANDS, OPTIONS, WORDS, alone, options_of, with_options
 
 NAME_MAX = 255  # bytes, of a name or a routing key
 NAMES_MAX = 1000  # queues and exchanges
@@ -263,6 +263,6 @@ OPTIONS.update(dict.fromkeys(("kind", "exchange", "routing_key"), (str, 0, 0))) 
 COMMANDS.update({
     b"DECLARE": partial(_said, Declare, 2), b"BIND": partial(_said, Bind, 2),
     b"UNBIND": partial(_said, Unbind, 2), b"PUBLISH": _published,
-    b"TOPOLOGY": partial(with_options, Topology),
+    b"TOPOLOGY": partial(alone, Topology()),
 })
 WORDS[Publish] = _publish_words
