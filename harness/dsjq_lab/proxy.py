@@ -199,8 +199,9 @@ class Connection:
 class Proxy:
     """For one thread, which selects on it (it has a fileno) and then calls `receive`; leaving it ends all."""
 
-    def __init__(self, broker: tuple[str, int], seed: int) -> None:
-        self.broker, self.seed = broker, seed
+    def __init__(self, broker: tuple[str, int], seed: int, authority: str = "") -> None:
+        """`authority`, a file, signed the certificate of a broker that speaks TLS: guests must, too."""
+        self.broker, self.seed, self.authority = broker, seed, authority
         self.lock = threading.RLock()  # between the thread that moves bytes and the one that disturbs them
         self.selector = selectors.DefaultSelector()
         self.connections: set[Connection] = set()
@@ -234,7 +235,7 @@ class Proxy:
         """From now on, until `calm`; False if the broker was not there to be disturbed."""
         with self.lock:
             self.count += 1
-            more = {**options, "broker": self.broker}
+            more = {**options, "broker": self.broker, "ca": self.authority}
             disturbance = DISTURBANCES[verb](
                 lambda proof: self.tell(victim, disturbance, proof), f"{self.seed} {self.count}", more
             )
