@@ -70,8 +70,8 @@ class LiveWorld:
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
         self.proxy: Proxy | None = None
-        if any(fault.of_the_network for fault in scenario.faults):
-            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
+        if scenario.network == "record" or any(fault.of_the_network for fault in scenario.faults):
+            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed, broker.speaks_lines)
             self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
         self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
@@ -233,6 +233,8 @@ class LiveWorld:
 
     def collect(self) -> None:
         for op in trace.read(self.trace):
+            self.write(op)
+        for op in self.proxy.record() if self.proxy else ():
             self.write(op)
 
     def write(self, fields: Mapping[str, Any]) -> Op:

@@ -128,6 +128,7 @@ class Scenario(Strict):
     load: Load
     workers: Workers = Workers()
     faults: list[AnyDeed] = []
+    network: Literal["record"] | None = None  # as with a fault of the network: each message is in the history
     finish_within_s: PositiveDuration = key("finish_within", "20s")
     focus: list[InvariantName] = []
     expect: list[Expectation] = []
