@@ -29,8 +29,11 @@ BACKLOG = 1024
 class Proxy:
     """For one thread, which selects on it (it has a fileno) and then calls `receive`; leaving it ends all."""
 
-    def __init__(self, broker: tuple[str, int], seed: int, speaks_lines: bool = True) -> None:
-        self.broker, self.seed, self.speaks_lines = broker, seed, speaks_lines
+    def __init__(
+        self, broker: tuple[str, int], seed: int, authority: str = "", *, speaks_lines: bool = True
+    ) -> None:
+        """`authority`, a file, signed the certificate of a broker that speaks TLS: guests must, too."""
+        self.broker, self.seed, self.authority, self.speaks_lines = broker, seed, authority, speaks_lines
         self.said: list[Said] = []  # all that passed, or should have
         self.numbers = itertools.count(1)  # of connections
         self.lock = threading.RLock()  # between the thread that moves bytes and the one that disturbs them
@@ -66,7 +69,7 @@ class Proxy:
         """From now on, until `calm`; False if the broker was not there to be disturbed."""
         with self.lock:
             self.count += 1
-            more = {**options, "broker": self.broker}
+            more = {**options, "broker": self.broker, "ca": self.authority}
             disturbance = DISTURBANCES[verb](
                 lambda proof: self.tell(victim, disturbance, proof), f"{self.seed} {self.count}", more
             )

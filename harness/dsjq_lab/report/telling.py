@@ -337,6 +337,8 @@ def recorded(record: Op) -> str:
 def question(invoke: Op) -> str:
     if invoke.f == "submit":
         return f"{submission(invoke.value)} {nonce_of(invoke.value['payload'])}"
+    if "question" in invoke.value:  # of a stranger
+        return str(invoke.value["question"])
     return QUESTIONS.get(invoke.f) or f"{invoke.f.upper()} {invoke.value.get('id', '')}".rstrip()
 
 
@@ -351,6 +353,8 @@ def answer(end: Op) -> str:
         return f"JOB {value['id']}" + (f" attempt {attempt}" if attempt else "")
     if end.f == "stats":
         return "STATS " + " ".join(f"{name}={count}" for name, count in value.items() if name != "conn")
+    if "reply" in value:
+        return str(value["reply"])
     words = {"reserve": "EMPTY", "connect": value.get("greeting") or "connected"}
     return str(words.get(end.f, "OK"))
 
