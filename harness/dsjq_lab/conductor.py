@@ -52,7 +52,8 @@ class Conductor:
         self.scenario, self.world, self.on_progress = scenario, world, on_progress
         self.tally = Tally(audited=not world.core)
         self.ledger = Ledger(scenario.workers.effect)
-        self.members = {member.name: member for member in cast(scenario, audited=not world.core)}
+        everybody = cast(scenario, audited=not world.core, strangers=world.knows_strangers)
+        self.members = {member.name: member for member in everybody}
         self.broker = self.members["broker"]
         self.strikes = Strikes(self, list(self.members.values()), scenario.seed)
         self.moments: list[tuple[int, int, Callable[[], None]]] = []  # a heap: when, a tie-breaker, what

@@ -63,6 +63,10 @@ class World(Protocol):
         """Whether the broker speaks the four core commands alone, so that it has no counts to audit."""
 
     @property
+    def knows_strangers(self) -> bool:
+        """Whether the broker asks who comes: else nobody is a stranger."""
+
+    @property
     def lateness_ns(self) -> int:
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
