@@ -263,6 +263,6 @@ OPTIONS.update(dict.fromkeys(("kind", "exchange", "routing_key"), (str, 0, 0))) 
 COMMANDS.update({
     b"DECLARE": partial(_said, Declare, 2), b"BIND": partial(_said, Bind, 2),
     b"UNBIND": partial(_said, Unbind, 2), b"PUBLISH": _published,
-    b"TOPOLOGY": partial(alone, Topology()),
+    b"TOPOLOGY": partial(alone, cast(m.Command, Topology())),
 })
 WORDS[Publish] = _publish_words
