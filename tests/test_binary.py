@@ -102,7 +102,7 @@ def test_a_reply_survives_the_wire(reply: m.Reply) -> None:
 @given(st.one_of(
     st.builds(m.Submit, payloads, st.floats(), st.integers(-20, 20), st.floats(),
               st.none() | st.integers(-5, 2000), keys),
-    st.builds(m.Reserve, st.floats(), st.just(False)),
+    st.builds(m.Reserve, st.floats(), st.just(False), names),
     st.builds(m.Jobs, st.none() | names, st.integers(-5, 10**18 + 5), st.integers(-5, 2000))))
 def test_what_a_line_may_not_ask_for_a_frame_may_not_either(command: Any) -> None:
     line = LineCoding()
