@@ -285,7 +285,7 @@ class Conductor:
         patience_ns = to_ns(timeout_s(ack_timeout_s) + self.scenario.workers.work_time_s + PAUSES_S)
         self.play(until=lambda: not self.silent(patience_ns) or self.world.now_ns() > now_ns + patience_ns)
         self.mishaps += [f"{worker.name} has stopped asking" for worker in self.silent(patience_ns)]
-        if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
+        if self.world.own_lateness_ns >= to_ns(ack_timeout_s / 4):
             self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
         self.strikes.let_go()

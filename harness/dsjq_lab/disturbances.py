@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from dsjq_lab.workload import through_tls
 
 if TYPE_CHECKING:
-    from dsjq_lab.proxy import Connection, Stream
+    from dsjq_lab.links import Connection, Stream
 
 SECOND_NS = 1_000_000_000
 PIECE_GAP_NS = 500_000  # so that the reader sees one piece before the next arrives

@@ -55,6 +55,7 @@ class Model:
         self.kicks: list[tuple[str, Call]] = []  # (nonce, the operator's call)
         self.effects: list[Op] = []  # the ledger, as the lab kept it
         self.trace: list[Op] = []  # the broker's own, where it keeps one
+        self.overheard: list[Op] = []  # messages on the way, where the proxy kept a record
         self.resources: list[Op] = []  # what the broker used, and when
         self.failed_syncs: list[FailedSync] = []
         self.deaths: list[Death] = []

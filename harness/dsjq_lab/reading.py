@@ -81,6 +81,7 @@ class _Reading:
             "lab": self.lab,
             "ledger": model.effects.append,
             "broker": model.trace.append,
+            "network": model.overheard.append,
         }
         for op in model.ops:
             if act := special.get(op.process):

@@ -132,6 +132,7 @@ class Scenario(Strict):
     workers: Workers = Workers()
     strangers: Annotated[int, Field(ge=0, le=100)] = 0  # who try what they may not do (clients/stranger.py)
     faults: list[AnyDeed] = []
+    network: Literal["record"] | None = None  # as with a fault of the network: each message is in the history
     finish_within_s: PositiveDuration = key("finish_within", "20s")
     focus: list[InvariantName] = []
     expect: list[Expectation] = []

@@ -1,4 +1,4 @@
-"""What the broker's machine has too little of, and the words for it: it may use what it does, and a few more."""
+"""What the broker's machine has too little of, in words: it may use what it does, and a few more."""
 
 from dsjq_lab.scenario_faults import Kill, Pause, TheBroker
 from dsjq_lab.scenario_values import AtLeastOne, Memory, key

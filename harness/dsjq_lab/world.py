@@ -71,6 +71,10 @@ class World(Protocol):
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
 
     @property
+    def own_lateness_ns(self) -> int:
+        """As much of it as has befallen the lab itself: too much, and the lab cannot say who has failed."""
+
+    @property
     def ready_timeout_s(self) -> float:
         """How long a broker may take to start, before its Ready names a problem."""
 

@@ -40,6 +40,8 @@ class Dsjq(Broker):
 class DsjqFrames(Dsjq):
     """The installed one; its clients speak frames to it."""
 
+    speaks_lines = False
+
     def __init__(self) -> None:
         super().__init__()
         self.name = "dsjq-frames"

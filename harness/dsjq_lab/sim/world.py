@@ -85,6 +85,11 @@ class SimWorld:
         return self.late_ns + self.kernel.stalled_ns
 
     @property
+    def own_lateness_ns(self) -> int:
+        """A stall befalls the broker or a client, and everybody is given its length on top (lateness_ns)."""
+        return self.late_ns
+
+    @property
     def is_durable(self) -> bool:
         return self.broker.is_durable(self.place.store)
 
