@@ -52,7 +52,7 @@ def entries() -> list[Entry]:
     from dsjq_lab import scenario_words  # takes its time, and only this needs it
 
     found += [
-        Entry("scenario", word.path, f"In a scenario file: {word.terms}. {said(word.says)}", "LAB.md#scenarios")
+        Entry("scenario", word.path, f"In a file: {word.terms}. {said(word.says)}", "LAB.md#scenarios")
         for word in scenario_words.words()
     ]
     return found
