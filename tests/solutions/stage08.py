@@ -1,5 +1,6 @@
 """Stage 8: written is not safe, and the last line may be half a line."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import stage07
 
 
 class Broker(stage07.Broker):
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
+        if options.data:
+            sync_folder(options.data)
+
     def recover(self, path: Path) -> None:
         data = path.read_bytes()
         os.truncate(path, data.rfind(b"\n") + 1)  # what follows was being written: nobody was told of it
@@ -17,7 +23,6 @@ class Broker(stage07.Broker):
         super().write(**record)
         if self.file and record["what"] != "delivered":  # nobody is promised that a delivery is remembered
             os.fsync(self.file.fileno())
-            sync_folder(self.options.data)
 
 
 def sync_folder(path: Path) -> None:
