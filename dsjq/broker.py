@@ -30,7 +30,7 @@ class Session:
 
     def __init__(self, id: int, gone: Callable[[], bool]):
         self.id, self.gone, self.name = id, gone, f"connection {id}"
-        self.position, self.gathers = 0, False
+        self.position, self.gathers, self.greeted = 0, False, False
 
 
 class Broker:
@@ -116,7 +116,7 @@ class Broker:
 
     def _decide(self, command: m.Command, session: Session, now: float) -> tuple[m.Reply, list[m.Record]]:
         if isinstance(command, m.Hello):
-            session.name = command.name[:NAME_MAX] or session.name
+            session.name, session.greeted = command.name[:NAME_MAX] or session.name, True
             return m.Ok(), []
         if self.draining and isinstance(command, m.Submit | m.Reserve):
             closed = m.Error("DRAINING", "the broker is about to stop")
@@ -146,4 +146,4 @@ class Broker:
 
     def _workers(self) -> list[dict[str, object]]:
         return [{"name": session.name, "jobs": sorted(self.queue.held.get(session.id, ()))}
-                for session in self.sessions.values()]
+                for session in self.sessions.values() if session.greeted or session.id in self.queue.held]

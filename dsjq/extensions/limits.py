@@ -21,6 +21,7 @@ from ..store import Store
 from ..text import encode_reply
 from .codings import Offering
 
+UNREAD_BYTES = 1 << 16  # of replies that the system keeps for a client; by itself it would keep megabytes
 SPARE_DESCRIPTORS = 32  # for the listener, the store, logs, and whoever is being turned away
 
 
@@ -65,6 +66,7 @@ class LimitedLink(Link):
     def __init__(self, server: Server, conn: socket.socket):
         super().__init__(server, conn)
         self.host = conn.getpeername()[0]
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         self.begun: float | None = None  # when the command began of which only a part has arrived
 
     def receive(self) -> bytes:
