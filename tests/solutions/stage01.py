@@ -60,7 +60,7 @@ def lines(client: Client) -> Iterator[bytes]:
 def serve(kind: type[Broker]) -> None:
     parser = argparse.ArgumentParser()
     kind.arguments(parser)
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()  # those of later stages mean nothing yet
     broker = kind(options)
     with socket.create_server(("127.0.0.1", options.port), backlog=128) as listener:
         while True:
