@@ -1,7 +1,7 @@
 """What the broker's machine has too little of, in words: it may use what it does, and a few more."""
 
 from dsjq_lab.scenario_faults import Kill, Pause, TheBroker
-from dsjq_lab.scenario_values import AtLeastOne, Memory, key
+from dsjq_lab.scenario_values import AtLeastOne, Memory, key, word
 
 
 class FdLimit(Pause):
@@ -9,7 +9,7 @@ class FdLimit(Pause):
 
     verb = "fd_limit"
     victim: TheBroker = key("fd_limit")
-    spare: AtLeastOne = 1  # descriptors that it can still open
+    spare: AtLeastOne = word("how many descriptors it can still open", 1)
 
     def what(self) -> str:
         return f"leave the broker {self.spare} more file descriptor{'s' * (self.spare > 1)}"
@@ -18,7 +18,7 @@ class FdLimit(Pause):
 class MemoryLimit(Kill):
     verb = "memory_limit"
     victim: TheBroker = key("memory_limit")
-    spare_bytes: Memory = key("spare")  # of resident memory, beyond what it uses
+    spare_bytes: Memory = key("spare", says="resident memory beyond what it uses then; with more it is killed")
 
     def what(self) -> str:
         return f"kill broker when it uses {self.spare_bytes // 1024} KiB of memory more than then"
