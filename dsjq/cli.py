@@ -368,7 +368,7 @@ def _jobs(options: argparse.Namespace) -> None:
 
 def _top(options: argparse.Namespace) -> None:
     from .extensions.top import show
-    with Connection(options.host, options.port) as connection:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
         try:
             show(connection, sys.stdout, options.once, options.json, options.interval)
         except OutcomeUnknown as problem:

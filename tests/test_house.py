@@ -110,6 +110,33 @@ def test_every_file_opens_with_its_idea(path):
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} says nothing of itself"
 
 
+SECRETS = {"secret", "hash", "digest", "password"}
+
+
+def compared_secrets(tree: ast.AST) -> list[int]:
+    """Lines in which one is compared as any text is: `==` takes the longer, the more of it is right."""
+    def names(node: ast.AST) -> set[str]:
+        found = {getattr(part, "id", "") or getattr(part, "attr", "") for part in ast.walk(node)}
+        return {word for name in found for word in name.lower().split("_")}
+
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Compare)
+            and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops)
+            and names(node) & SECRETS]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dsjq").rglob("*.py")), ids=lambda path: path.name)
+def test_secrets_are_compared_by_compare_digest_alone(path):
+    assert not compared_secrets(ast.parse(path.read_text())), "hmac.compare_digest takes equally long, always"
+
+
+@pytest.mark.parametrize(("code", "found"), [
+    ("user.secret == given", [1]), ("_hash(word) != kept", [1]), ("' ' in secret", []),
+    ("hmac.compare_digest(secret, given)", []), ("secret is None", []), ("secretary == 1", []),
+])
+def test_the_rule_sees_how_a_secret_is_compared(code, found):
+    assert compared_secrets(ast.parse(code)) == found
+
+
 def test_the_handbook_explains_each_invariant_where_the_report_points_to():
     headings = [line.removeprefix("### ") for line in (ROOT / "LAB.md").read_text().splitlines()]
     for checker in CHECKERS:

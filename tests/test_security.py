@@ -17,6 +17,7 @@ from test_server import DEADLINE_S, ROOT, Wire, started, until
 from dsjq import OutcomeUnknown, Producer, Refused, Worker
 from dsjq import messages as m
 from dsjq.broker import Broker
+from dsjq.extensions import binary as frames
 from dsjq.extensions.credentials import ROLES, Users, made, make_certificates
 from dsjq.extensions.limits import Limits, Weighed
 from dsjq.extensions.security import ANYBODY, MAY, Auth, Door, Guard, SecureServer, is_exposed, server_tls
@@ -135,6 +136,20 @@ def test_clients_come_in_through_tls_with_their_secret(users: Users, certificate
             Worker(*server.address, connect=Door(certificates / "ca.pem", "w", "wrong"))
 
 
+def test_frames_come_in_by_the_same_door(users: Users, certificates: Path) -> None:
+    tls = server_tls(certificates / "server.pem", certificates / "server.key", None)
+    with serving(users, tls) as server:
+        with frames.Producer(*server.address, connect=Door(certificates / "ca.pem", "p", SECRET)) as producer:
+            assert producer.submit_many([b"\0\n", b"x" * 200_000]) == [1, 2]
+            with pytest.raises(Refused, match="FORBIDDEN"):
+                producer.call(m.Reserve())
+        door = Door(certificates / "ca.pem", "w", SECRET)
+        with frames.Worker(*server.address, connect=door, prefetch=2) as worker:
+            job = worker.reserve()
+            assert job is not None and job.payload == b"\0\n"
+            worker.ack(job)
+
+
 def test_a_worker_that_hangs_up_while_it_waits_is_handed_nothing(certificates: Path) -> None:
     tls = server_tls(certificates / "server.pem", certificates / "server.key", None)
     with serving(None, tls) as server:
@@ -221,6 +236,7 @@ def test_the_command_line_speaks_tls_and_says_who_it_is(users: Users, certificat
         how = ["--port", port, "--tls-ca", str(certificates / "ca.pem"), "--user"]
         assert dsjq("submit", "hello", *how, "p", secret=SECRET).stdout == "1\n"
         assert "UNAUTHENTICATED" in dsjq("submit", "hello", *how, "p", secret="wrong").stderr
+        assert '"submitted": 1' in dsjq("top", "--once", "--json", *how, "a", secret=SECRET).stdout
         assert "FORBIDDEN" in dsjq("kick", "--all", *how, "w", secret=SECRET).stderr
 
 

@@ -11,6 +11,7 @@ A frame is a batch. It is carried out when all of it has arrived, its answers wa
 leave together, and each is that of one command: of a hundred jobs submitted together one may be refused.
 """
 import json
+import socket
 import struct
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from ..text import OPTIONS, checked
 from ..workers import Job
 
 FRAME_MAX = 1 << 20  # bytes, its length not counted
+Connect = Callable[[tuple[str, int], float], socket.socket]
 BATCH = 1 << 16  # bytes of commands that a client puts into one frame, if they are many
 LENGTH = struct.Struct("<I")
 NUMBERS: dict[type[Any], int] = {  # never used for anything else again
@@ -173,8 +175,9 @@ def _command(frame: bytes, start: int, end: int) -> m.Command | m.Error:
 class Connection(client.Connection):
     """Speaks frames. Raises Refused if the broker does not."""
 
-    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0):
-        super().__init__(host, port, timeout_s=timeout_s)
+    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0,
+                 connect: Connect = socket.create_connection):
+        super().__init__(host, port, timeout_s=timeout_s, connect=connect)
         try:
             [reply] = self.exchange("HELLO", b"HELLO binary/1\n", 1)
             if isinstance(reply, m.Error):
@@ -224,8 +227,8 @@ class Worker(Connection, workers.Worker):
     """
 
     def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0,
-                 prefetch: int = 1):
-        super().__init__(host, port, name=name, timeout_s=timeout_s)
+                 connect: Connect = socket.create_connection, prefetch: int = 1):
+        super().__init__(host, port, name=name, timeout_s=timeout_s, connect=connect)
         self.prefetch, self.ahead = prefetch, deque[Job]()
         self.renew_at = 0.0
 

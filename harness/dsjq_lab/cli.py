@@ -164,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
 
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
+    coursework.grade_arguments(command("grade", "Score a submission of an exercise, or a folder of them."))
 
     command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
@@ -466,5 +467,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": list_,
     "zoo": zoo,
     "check": coursework.check,
+    "grade": coursework.grade,
     "doctor": doctor,
 }

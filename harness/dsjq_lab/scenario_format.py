@@ -44,6 +44,7 @@ InvariantName = Literal[
     "legal_transitions",
     "no_leak",
     "replies_match",
+    "strangers_refused",
 ]
 INVARIANTS: tuple[str, ...] = get_args(InvariantName)
 StoreKind = Literal["memory", "journal", "sqlite"]
@@ -59,6 +60,8 @@ class BrokerOptions(Strict):
     store: StoreKind = "memory"  # else it is given a folder, which survives its restarts
     backoff_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("backoff", None)  # before a retry
     backoff_cap_s: PositiveDuration = key("backoff_cap", "5m")  # the pause is doubled with every attempt
+    tls: bool = False  # where it can: nobody else learns what is said
+    users: bool = False  # where it can: it asks who comes, and the lab's clients can say
 
     @property
     def backoff_s_max(self) -> float:
@@ -127,7 +130,9 @@ class Scenario(Strict):
     broker: BrokerOptions = BrokerOptions()
     load: Load
     workers: Workers = Workers()
+    strangers: Annotated[int, Field(ge=0, le=100)] = 0  # who try what they may not do (clients/stranger.py)
     faults: list[AnyDeed] = []
+    network: Literal["record"] | None = None  # as with a fault of the network: each message is in the history
     finish_within_s: PositiveDuration = key("finish_within", "20s")
     focus: list[InvariantName] = []
     expect: list[Expectation] = []
@@ -148,7 +153,7 @@ class Scenario(Strict):
 def varied(scenario: Scenario, *, without_faults: bool = False, time_scale: float = 1.0) -> Scenario:
     """The same story for a slower machine, or without what goes wrong in it: its control."""
     if without_faults:
-        scenario = scenario.model_copy(update={"faults": [], "expect": []})
+        scenario = scenario.model_copy(update={"faults": [], "strangers": 0, "expect": []})
     if time_scale != 1.0:
         scenario = stretched(scenario, time_scale)
         scenario._time_scale = time_scale
