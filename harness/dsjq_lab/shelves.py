@@ -58,10 +58,24 @@ def outcome(folder: Path) -> str:
         return "not judged"
 
 
+def exercises() -> dict[str, str]:
+    """Each with what the last `check` of it found."""
+    from dsjq_lab.grading import exercise, progress
+
+    done = progress.known()
+
+    def about(folder: Path) -> str:
+        last = done.get(f"{folder.parent.name}/{folder.name}", {"line": "not checked yet"})
+        return f"{exercise.title(folder):<40}  {last['line']}"
+
+    return {f"{folder.parent.name}/{folder.name}": about(folder) for folder in exercise.folders()}
+
+
 SHELVES: dict[str, Callable[[], dict[str, str]]] = {
     "scenarios": scenarios,
     "invariants": invariants,
     "faults": faults,
     "words": words,
     "runs": stored_runs,
+    "exercises": exercises,
 }
