@@ -5,6 +5,9 @@ not ready, an answer that did not come) is tried once more with all times twice 
 then needs a person.
 """
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,7 +28,6 @@ from dsjq_lab.report import pictures, terminal
 from dsjq_lab.report.explain import explain
 from dsjq_lab.results import Result, judged
 from dsjq_lab.scenario import load
-from dsjq_lab.sim import explore
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 
@@ -41,17 +43,25 @@ class Finding(NamedTuple):
 
 
 def judge(asked: Asked, broker: Broker, watch: Watch = lambda snapshot: None) -> Mark:
-    check, started_s = asked.check, time.monotonic()
+    started_s = time.monotonic()
     finding = find(asked, broker, 1.0, watch)
     if finding.may_be_busy:
         finding = find(asked, broker, SLOWER, watch)
+    return marked(asked, finding, time.monotonic() - started_s)
+
+
+def marked(asked: Asked, finding: Finding, seconds: float) -> Mark:
+    check = asked.check
     return Mark(
         check.name, check.points, finding.verdict, finding.evidence,
-        check.explain, finding.runs, asked.hidden, round(time.monotonic() - started_s, 2),
+        check.explain, finding.runs, asked.hidden, round(seconds, 2),
     )  # fmt: skip
 
 
-def find(asked: Asked, broker: Broker, time_scale: float, watch: Watch) -> Finding:
+def find(
+    asked: Asked, broker: Broker, time_scale: float, watch: Watch = lambda snapshot: None
+) -> Finding:
+    """What one attempt finds."""
     if missing := untold(asked.check, broker):
         return Finding(FAILED, f"its command does not say {missing}, so the broker cannot know it")
     try:
@@ -61,7 +71,7 @@ def find(asked: Asked, broker: Broker, time_scale: float, watch: Watch) -> Findi
             case "scenario":
                 return play(asked, broker, time_scale, watch)
             case _:
-                return explored(asked, broker, time_scale)
+                return explored(asked, broker)
     except NotReady as problem:
         return Finding(FAILED, str(problem), may_be_busy=not problem.crashed)
     except LabError as problem:
@@ -89,7 +99,7 @@ def talk(asked: Asked, broker: Broker, time_scale: float) -> Finding:
         place = place_of(asked.check, folder, port, time_scale)
         processes = stack.enter_context(Processes(folder / "logs"))
         process = processes.spawn("broker", broker.command(place), env=broker.environment(place))
-        processes.wait_ready(process, port, READY_TIMEOUT_S * time_scale)
+        processes.wait_ready(process, port, broker.ready_within_s or READY_TIMEOUT_S * time_scale)
         try:
             Conversation.load(asked.path).hold((place.host, port), said.append, time_scale)
         except Failed as failed:
@@ -161,27 +171,29 @@ def can_be_explored(broker: Broker) -> bool:
     return isinstance(broker, Dsjq) or (isinstance(broker, Command) and broker.file is not None)
 
 
-def explored(asked: Asked, broker: Broker, time_scale: float) -> Finding:
+def explored(asked: Asked, broker: Broker) -> Finding:
+    """Student code runs in that process, and its judge as well: LAB.md says what can be faked there."""
     check = asked.check
-    words = [str(asked.path), "--runs", str(check.runs), "--jobs", "1", "--seed", "0"]
+    before, path = broker.explorer(asked.path) if isinstance(broker, Command) else ([], asked.path)
+    words = [str(path), "--runs", str(check.runs), "--jobs", "1", "--seed", "0"]
     words += [word for change in check.variation.changes for word in ("--set", change)]
     match broker:
         case Command():
             words += ["--broker-cmd", broker.name]
         case Dsjq(file=Path() as file):
             words += ["--broker", str(file)]
-    exploration = explore.Exploration(explore.as_asked(*words, quiet=True, time_scale=time_scale))
-    exploration.run()
-    if exploration.broken:
-        raise LabError(exploration.broken)
-    outcome, _ = exploration.outcome()
+    command = [*before, sys.executable, "-P", "-m", "dsjq_lab", "explore", *words, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    try:
+        result = json.loads(done.stdout)
+        outcome, failures, refused = result["outcome"], result["failures"], result["refused"]
+    except (ValueError, KeyError):
+        raise LabError(f"the explorer ended with {done.returncode}: {done.stderr.strip()}") from None
     if outcome == "fail":
-        failure = exploration.failures[0]
-        story = [", ".join(failure["names"]), *failure["story"]]
-        return Finding(FAILED, "\n".join(story), (failure["folder"],) if "folder" in failure else ())
+        story = [", ".join(failures[0]["names"]), *failures[0]["story"]]
+        return Finding(FAILED, "\n".join(story), (failures[0].get("folder", ""),))
     if outcome == "unknown":
-        why = exploration.refused or "no run proved anything"
-        return Finding(NEEDS_A_PERSON, f"cannot be explored: {why}")
+        return Finding(NEEDS_A_PERSON, f"cannot be explored: {refused or 'no run proved anything'}")
     return Finding(PASSED)
 
 
