@@ -18,7 +18,7 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
     "workers": 5, "__init__": 6, "cli": 10, "__main__": 11,
     "extensions": 5, "trace": 5, "scheduling": 5, "snapshot": 5, "log": 6, "folder": 6, "journal": 7,
     "sqlite": 7, "binary": 6, "codings": 7, "limits": 8, "credentials": 5, "security": 9,
-    "plain": 5, "top": 6, "dashboard": 6,
+    "plain": 5, "routing": 4, "top": 6, "dashboard": 6,
 }
 JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 WORLDS = {"world", "live", "conductor", "cast", "workload", "processes", "faults", "brokers", "runs", "cli"}

@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from test_server import DEADLINE_S, ROOT, Wire, started, until
@@ -21,6 +20,7 @@ from dsjq.extensions import binary as frames
 from dsjq.extensions.credentials import ROLES, Users, made, make_certificates
 from dsjq.extensions.limits import Limits, Weighed
 from dsjq.extensions.security import ANYBODY, MAY, Auth, Door, Guard, SecureServer, is_exposed, server_tls
+from dsjq.lifecycle import DECISIONS
 from dsjq.store import MemoryStore, Unusable
 from dsjq.text import COMMANDS
 
@@ -55,7 +55,8 @@ def serving(users: Users | None = None, tls: ssl.SSLContext | None = None) -> It
 
 def plain_lines() -> list[str]:
     arguments = {"PUT": " -- x", "SUBMIT": " x", "HELLO": " name=x",
-                 **dict.fromkeys(["REQUEST", "RESERVE", "STATS", "JOBS", "PING", "QUIT"], "")}
+                 "DECLARE": " queue x", "BIND": " x y", "UNBIND": " x y", "PUBLISH": " x y -- z",
+                 **dict.fromkeys(["REQUEST", "RESERVE", "STATS", "JOBS", "PING", "QUIT", "TOPOLOGY"], "")}
     return [verb + arguments.get(verb, " 1") for verb in map(bytes.decode, COMMANDS)]
 
 
@@ -72,9 +73,10 @@ def test_a_stranger_is_answered_nothing_but_ping_and_quit(users: Users) -> None:
 
 
 def test_each_command_is_somebodys_and_a_new_one_is_the_admins_alone() -> None:
-    commands = set(get_args(m.Command)) - {m.Disconnect}
+    commands = {*DECISIONS, m.Hello} - {m.Disconnect}
     assert set().union(*MAY.values()) <= commands
-    assert {command.__name__ for command in commands - set().union(*MAY.values())} == {"Kick", "Jobs"}
+    assert {command.__name__ for command in commands - set().union(*MAY.values())} == {
+        "Kick", "Jobs", "Declare", "Bind", "Unbind", "Topology"}
     assert {m.Ping, m.Quit} == ANYBODY
 
 

@@ -165,6 +165,7 @@ def parser() -> argparse.ArgumentParser:
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
     coursework.grade_arguments(command("grade", "Score a submission of an exercise, or a folder of them."))
+    coursework.bundle_arguments(command("bundle", "Pack an exercise for Gradescope or GitHub Classroom."))
 
     command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
@@ -468,5 +469,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "zoo": zoo,
     "check": coursework.check,
     "grade": coursework.grade,
+    "bundle": coursework.bundle,
     "doctor": doctor,
 }
