@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from dsjq_lab import __version__, library
 from dsjq_lab.errors import LabError, UsageError
+from dsjq_lab.grading import commands as coursework
 from dsjq_lab.history import Header, HistoryError, read_history
 from dsjq_lab.library import NotFound, did_you_mean
 from dsjq_lab.report.plain import visible
@@ -159,6 +160,9 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
     zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
+
+    check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
+    coursework.check_arguments(check, BROKER, BROKER_CMD)
 
     command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
@@ -459,5 +463,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain,
     "list": list_,
     "zoo": zoo,
+    "check": coursework.check,
     "doctor": doctor,
 }

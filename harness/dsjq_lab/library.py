@@ -5,7 +5,7 @@
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dsjq_lab.errors import UsageError
@@ -35,11 +35,16 @@ def find(shelf: str, text: str) -> Path:
 def contents(shelf: str) -> dict[str, Path]:
     """name -> file, sorted; what lies in the current directory hides what was installed."""
     found: dict[str, Path] = {}
-    for root in (Path(), PACKAGE.parents[1], PACKAGE / "library"):
-        for file in sorted((root / shelf).glob(f"*{SUFFIX[shelf]}")):
-            if not file.name.startswith("_"):
-                found.setdefault(file.stem, file)
+    for file in on_shelf(shelf, f"*{SUFFIX[shelf]}"):
+        if not file.name.startswith("_"):
+            found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
+
+
+def on_shelf(shelf: str, pattern: str) -> Iterator[Path]:
+    """What is there, the folder at hand first."""
+    for root in (Path(), PACKAGE.parents[1], PACKAGE / "library"):
+        yield from sorted((root / shelf).glob(pattern))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

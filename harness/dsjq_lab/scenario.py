@@ -6,7 +6,7 @@ value (scenario_values, _faults, _network, _format) and those between well-forme
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -152,8 +152,12 @@ def keys_of(model: type[BaseModel]) -> list[str]:
 FAULT_KEYS = {word for fault in VERBS.values() for word in keys_of(fault)}
 
 
-def explained(error: ErrorDetails, document: Document) -> Mistake:
-    """A mistake at its place in the file."""
+def explained(
+    error: ErrorDetails,
+    document: Document,
+    keys_beside: Callable[[tuple[int | str, ...]], list[str]] = keys_beside,
+) -> Mistake:
+    """A mistake at its place in the file. Other strict formats have other keys: `keys_beside` knows them."""
     loc = error["loc"]
     path = loc
     if loc[0:1] == ("faults",):

@@ -7,12 +7,14 @@ there is words, and never a second command.
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 from dsjq_lab.brokers.broker import Broker, Place
 from dsjq_lab.errors import UsageError
 from dsjq_lab.library import did_you_mean
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+PYTHON = re.compile(r"python(3(\.[0-9]+)?)?")  # the name of an interpreter
 PLACEHOLDERS = ("port", "host", "data", "ack_timeout", "max_attempts")
 
 
@@ -26,16 +28,22 @@ class Command(Broker):
             self.words = shlex.split(text)
         except ValueError as error:
             raise UsageError(f"not a command line: {text}: {error}") from None
-        used = PLACEHOLDER.findall(text)
-        for word in used:
+        self.placeholders = PLACEHOLDER.findall(text)
+        for word in self.placeholders:
             if word not in PLACEHOLDERS:
                 raise UsageError(f"{{{word}}} stands for nothing{did_you_mean(word, PLACEHOLDERS)}")
-        if "port" not in used:
+        if "port" not in self.placeholders:
             raise UsageError("the lab must tell the broker its port: write {port} into its command")
         if shutil.which(self.words[0]) is None:
             raise UsageError(f"no such program, or it may not be executed: {self.words[0]}")
-        self.keeps_data = "data" in used
-        self.limits_attempts = "max_attempts" in used
+        self.keeps_data = "data" in self.placeholders
+        self.limits_attempts = "max_attempts" in self.placeholders
+
+    @property
+    def file(self) -> Path | None:
+        """Of `python3 mine.py …`: the program, which can be explored."""
+        is_python = PYTHON.fullmatch(Path(self.words[0]).name) and self.words[1:2]
+        return Path(self.words[1]) if is_python and self.words[1].endswith(".py") else None
 
     def is_durable(self, store: str) -> bool:
         return self.keeps_data and super().is_durable(store)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dsjq_lab.brokers import Dsjq
+from dsjq_lab.brokers import under_study
 from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.exhaustive import exhaust
@@ -36,7 +36,7 @@ def main(task: dict[str, Any]) -> None:
     pinned(task["number"])
     gc.disable()  # lest a finalizer runs at a moment that no schedule knows; Experiment collects between runs
     path = Path(task["scenario"])
-    broker = Dsjq(Path(task["broker"]) if task["broker"] else None)
+    broker = under_study(task["broker"], task["broker_cmd"])
     variation = Variation(tuple(task["set"]), task["without_faults"], task["time_scale"])
     experiment = Experiment(variation.load(path), broker, variation=variation)
     search = Search(

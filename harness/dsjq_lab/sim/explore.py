@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsjq_lab import library
+from dsjq_lab import brokers, library
 from dsjq_lab.errors import LabError
 from dsjq_lab.report.plain import visible
 from dsjq_lab.sim.strategies import STRATEGIES
@@ -42,7 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", choices=sorted(STRATEGIES), default="mix")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
-    parser.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker = parser.add_mutually_exclusive_group()
+    broker.add_argument("--broker", metavar="FILE.py", help="the broker under study, e.g. zoo/p03")
+    broker.add_argument("--broker-cmd", metavar="COMMAND", help="e.g. 'python3 mine.py --port {port}'")
     parser.add_argument("--exhaustive", action="store_true", help="every schedule within the bound, once")
     parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
@@ -108,12 +110,13 @@ class Exploration:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         scenario = library.find("scenarios", args.what)
-        broker = library.find("zoo", args.broker) if args.broker else None
+        brokers.under_study(args.broker, args.broker_cmd)  # complains before a process is started
         of = 1 if args.exhaustive else max(1, min(args.jobs, args.runs or args.jobs))
         unlimited = args.runs is not None or args.exhaustive
         self.tasks = [
             {
-                "scenario": str(scenario), "broker": broker and str(broker), "strategy": args.strategy,
+                "scenario": str(scenario), "broker": args.broker, "broker_cmd": args.broker_cmd,
+                "strategy": args.strategy,
                 "seed": args.seed, "number": number, "of": of, "keep_going": args.keep_going,
                 "runs": UNLIMITED if args.runs is None else args.runs // of + (number < args.runs % of),
                 "seconds": args.seconds or (UNLIMITED if unlimited else DEFAULT_SECONDS),

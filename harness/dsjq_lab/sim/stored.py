@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsjq_lab import runs
-from dsjq_lab.brokers import Dsjq
+from dsjq_lab.brokers import of_run
 from dsjq_lab.history import read_history
 from dsjq_lab.library import NotFound
 from dsjq_lab.report.explain import explain
@@ -75,12 +75,12 @@ def load(folder: Path) -> Stored:
         fields: dict[str, Any] = json.loads((folder / SCHEDULE).read_text())
     except FileNotFoundError:
         raise NotFound(f"{folder} has no {SCHEDULE}: only an explored run can be replayed") from None
-    variation = Variation.of(read_history(folder / "history.jsonl").header)
+    header = read_history(folder / "history.jsonl").header
+    variation = Variation.of(header)
     whole = variation.load(folder / "scenario.yaml")
     reduced = reduce(whole, **fields["reduced"])
-    broker = Dsjq(None if fields["broker"] == "dsjq" else Path(fields["broker"]))
     schedule = from_lists(fields["deviations"])
-    experiment = Experiment(reduced, broker, variation=variation)
+    experiment = Experiment(reduced, of_run(header), variation=variation)
     return Stored(experiment, schedule, fields["digest"], tuple(fields["failures"]))
 
 

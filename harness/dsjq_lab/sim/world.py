@@ -14,6 +14,7 @@ from typing import Any
 
 from dsjq_lab import trace, workload
 from dsjq_lab.brokers import Broker, Place
+from dsjq_lab.brokers.command import PYTHON
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
 from dsjq_lab.live import TRACE
@@ -105,7 +106,7 @@ class SimWorld:
         if self.broker.client()[-1] != workload.__file__:
             raise SimUnsupported(f"{self.broker.name}: only clients that speak lines can be explored")
         executable, *arguments = self.broker.command(self.place)
-        if executable != sys.executable:
+        if executable != sys.executable and not PYTHON.fullmatch(Path(executable).name):
             raise SimUnsupported(f"{executable} is no Python program; only these can be explored")
         if arguments[0] == "-m":
             path, module, argv = None, arguments[1], [arguments[1], *arguments[2:]]
