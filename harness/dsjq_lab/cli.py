@@ -161,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
 
+    start = command("start", "Copy the files of an exercise to a folder of your own.")
+    coursework.start_arguments(start)
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
 
@@ -463,6 +465,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain,
     "list": list_,
     "zoo": zoo,
+    "start": coursework.start,
     "check": coursework.check,
     "doctor": doctor,
 }

@@ -15,6 +15,7 @@ from dsjq_lab import runs
 from dsjq_lab.brokers import Broker, Command, Dsjq, Place
 from dsjq_lab.conductor import Snapshot
 from dsjq_lab.errors import LabError
+from dsjq_lab.grading import repair
 from dsjq_lab.grading.conversation import Conversation, Failed
 from dsjq_lab.grading.exercise import Asked, Check, Exercise
 from dsjq_lab.grading.results import FAILED, NEEDS_A_PERSON, PASSED, Mark
@@ -60,6 +61,8 @@ def find(asked: Asked, broker: Broker, time_scale: float, watch: Watch) -> Findi
                 return talk(asked, broker, time_scale)
             case "scenario":
                 return play(asked, broker, time_scale, watch)
+            case "patient":
+                return examined(asked, broker)
             case _:
                 return explored(asked, broker, time_scale)
     except NotReady as problem:
@@ -183,6 +186,25 @@ def explored(asked: Asked, broker: Broker, time_scale: float) -> Finding:
         why = exploration.refused or "no run proved anything"
         return Finding(NEEDS_A_PERSON, f"cannot be explored: {why}")
     return Finding(PASSED)
+
+
+# -- A broker with a bug ----------------------------------------------------------------------------------
+
+
+def examined(asked: Asked, broker: Broker) -> Finding:
+    terms = asked.check.patient
+    assert terms is not None
+    if not isinstance(broker, Dsjq) or broker.file is None:
+        return Finding(FAILED, "It is judged by its file: --broker broker.py, with story.yaml beside it.")
+    own = broker.file.parent / repair.OWN
+    try:
+        if terms.asks == "scenario":
+            return Finding(PASSED, repair.shown(asked.path, own, terms))
+        return Finding(PASSED, repair.repaired(asked.path, broker, own, terms))
+    except repair.NotShown as why:
+        verdict = NEEDS_A_PERSON if why.is_doubtful else FAILED
+        folders = (why.folder,) if why.folder else ()
+        return Finding(verdict, str(why), folders, may_be_busy=why.is_doubtful)
 
 
 def points_moved(exercise: Exercise, broker: Broker) -> tuple[Exercise, tuple[str, ...]]:
