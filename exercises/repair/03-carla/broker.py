@@ -83,8 +83,7 @@ class Broker:
     def run_clock(self):
         while True:
             time.sleep(TICK_S)
-            now = time.monotonic()
-            self.end_leases(lambda lease: lease.deadline <= now)
+            self.end_leases(lambda lease: lease.deadline <= time.monotonic())
 
 
 class Session:

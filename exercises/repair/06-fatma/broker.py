@@ -90,8 +90,7 @@ class Broker:
     def run_clock(self):
         while True:
             time.sleep(TICK_S)
-            now = time.monotonic()
-            self.end_leases(lambda lease: lease.ends_at <= now)
+            self.end_leases(lambda lease: lease.ends_at <= time.monotonic())
 
 
 class Client:

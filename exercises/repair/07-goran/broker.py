@@ -83,8 +83,7 @@ class Desk:
     def run_clock(self):
         while True:
             time.sleep(PERIOD_S)
-            now = time.monotonic()
-            self.end_loans(lambda loan: loan.ends_at <= now)
+            self.end_loans(lambda loan: loan.ends_at <= time.monotonic())
 
 
 class Session:

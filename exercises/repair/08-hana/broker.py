@@ -70,7 +70,7 @@ class Journal:
         self.synced = self.written
 
     def write(self, text):
-        """The position up to which the journal must be safe before anybody is told. Under the broker's lock."""
+        """The position up to which all must be safe before anybody is told. Under the broker's lock."""
         if self.fd is not None:
             line = sealed(text)
             try:

@@ -83,8 +83,7 @@ class Broker:
     def watch(self):
         while True:
             time.sleep(TICK_S)
-            now = time.monotonic()
-            self.end_leases(lambda lease: lease.ends_at <= now)
+            self.end_leases(lambda lease: lease.ends_at <= time.monotonic())
 
 
 class Connection:

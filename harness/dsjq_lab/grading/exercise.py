@@ -136,7 +136,7 @@ def own_broker(exercise: Exercise) -> str:
     if not any(asked.check.patient for asked in exercise.checks):
         raise UsageError("which broker? --broker-cmd 'python3 mine.py --port {port}', or --broker FILE.py")
     if not Path(PATIENT).is_file():
-        raise UsageError(f"no {PATIENT} here: go to the folder that dsjq-lab start made, or say --broker FILE.py")
+        raise UsageError(f"no {PATIENT} here: go to the folder that `dsjq-lab start` made, or use --broker")
     return PATIENT
 
 

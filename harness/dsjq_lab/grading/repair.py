@@ -12,10 +12,9 @@ A scenario is data: it names no program and no file, so a stranger's can be play
 too big, and is bounded here.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dsjq_lab import library, runs
 from dsjq_lab.brokers import Dsjq
@@ -29,12 +28,14 @@ from dsjq_lab.verdict import VIOLATED
 OWN = "story.yaml"  # beside the broker.py that it is about
 EXPLORED = "schedules"
 SCHEDULES, SHOWN_IN = 40, 8
+SCHEDULES_BESIDE = 20
 LIVE_RUNS = 3
 JOBS_MAX, CLIENTS_MAX, FAULTS_MAX, SECONDS_MAX = 100, 16, 20, 60.0
 STANDSTILL = ("deadlock", "stuck", "endless")  # how the explored world says that nothing goes on
-LIBRARY = ("first_job", "worker_churn", "hung_worker", "zombie_ack", "many_come_and_go")
-EXPLORED_TOO = "worker_churn"
-DURABLE_LIBRARY = (*LIBRARY, "broker_crash", "power_loss", "torn_journal", "fsyncgate")
+LIBRARY = ("first_job", "worker_churn", "hung_worker", "zombie_ack", "last_moment")
+DURABLE_LIBRARY = ("broker_crash", "power_loss", "torn_journal", "fsyncgate")
+ON_REAL_PROCESSES = "worker_churn"
+
 
 
 class Count(NamedTuple):
@@ -44,7 +45,7 @@ class Count(NamedTuple):
     runs: int
     proved: int  # runs that prove anything
     how: str
-    story: tuple[str, ...] = ()  # of the first that was broken
+    story: str = ""  # of the first that was broken, on real processes
     folder: str = ""
 
     @property
@@ -70,8 +71,8 @@ def shown(patient: Path, own: Path, terms: Patient) -> str:
                        f"it should in at least {enough}.")  # fmt: skip
     sound = count(own, Dsjq(), live=terms.live)
     if sound.broken:
-        why = ["Your scenario accuses the reference (dsjq), which has no bug:", *sound.story]
-        raise NotShown("\n".join(why), sound.folder)
+        told, folder = story(own, Dsjq(), sound)
+        raise NotShown(f"Your scenario accuses the reference (dsjq), which has no bug:\n{told}", folder)
     if not sound.is_proof:
         vain = f"{sound.runs - sound.proved} of {sound.runs} {sound.how}"
         raise NotShown(
@@ -84,22 +85,22 @@ def shown(patient: Path, own: Path, terms: Patient) -> str:
 def repaired(patient: Path, mended: Dsjq, own: Path, terms: Patient) -> str:
     """Where the repaired broker was seen to do well; NotShown if that is not enough."""
     shown(patient, own, terms)  # else there is nothing to hold it against
-    beside = DURABLE_LIBRARY if terms.keeps else LIBRARY
-    hold(own, mended, live=terms.live, runs_live=LIVE_RUNS)
-    hold(library.find("scenarios", EXPLORED_TOO), mended, live=False)
+    beside = [*LIBRARY, *(DURABLE_LIBRARY if terms.keeps else ())]
+    hold(own, mended, live=terms.live)
     for name in beside:
-        hold(library.find("scenarios", name), mended, live=True)
+        hold(library.find("scenarios", name), mended, schedules=SCHEDULES_BESIDE)
+    hold(library.find("scenarios", ON_REAL_PROCESSES), mended, live=True, runs_live=1)
     return f"It keeps all promises in your scenario, and in {', '.join(beside)}."
 
 
-def hold(path: Path, mended: Dsjq, *, live: bool, runs_live: int = 1) -> None:
-    found = count(path, mended, live=live, runs_live=runs_live)
+def hold(path: Path, mended: Dsjq, **how: Any) -> None:
+    found = count(path, mended, **how)
+    told, folder = story(path, mended, found) if found.broken else ("", found.folder)
     if found.broken:
         where = "your scenario" if path.name == OWN else path.stem
-        lines = [f"In {where}, {found.broken} of {found.runs} {found.how}:", *found.story]
-        raise NotShown("\n".join(lines), found.folder)
+        raise NotShown(f"In {where}, {found.broken} of {found.runs} {found.how}:\n{told}", folder)
     if not found.is_proof:
-        raise NotShown(f"{path.stem} proves nothing with this broker", found.folder, is_doubtful=True)
+        raise NotShown(f"{path.stem} proves nothing with this broker", folder, is_doubtful=True)
 
 
 def readable(own: Path, terms: Patient) -> Scenario:
@@ -138,31 +139,32 @@ def objections(scenario: Scenario, terms: Patient) -> Iterator[str]:
 
 
 def count(
-    path: Path, broker: Dsjq, focus: Sequence[str] = (), *, live: bool, runs_live: int = LIVE_RUNS
+    path: Path,
+    broker: Dsjq,
+    focus: Sequence[str] = (),
+    *,
+    live: bool = False,
+    schedules: int = SCHEDULES,
+    runs_live: int = LIVE_RUNS,
 ) -> Count:
     """In how many runs of a scenario one of the promises in `focus` is broken; any, if there are none."""
-    found = None if live else explored(path, broker, focus)
+    found = None if live else explored(path, broker, focus, schedules)
     return found or played(path, broker, focus, runs_live)
 
 
-def explored(path: Path, broker: Dsjq, focus: Sequence[str]) -> Count | None:
+def explored(path: Path, broker: Dsjq, focus: Sequence[str], schedules: int) -> Count | None:
     """None: the explored world lacks something that the scenario needs."""
-    words = [str(path), *(["--broker", str(broker.file)] if broker.file else [])]
-    words += ["--runs", f"{SCHEDULES}", "--jobs", "1"]
-    wanted = [*focus, *(STANDSTILL if "everything_finishes" in focus else ())]
-    every = searched(explore.as_asked(*words, "--count", wanted=wanted, quiet=True))
-    if every.refused:
+    exploration = searched(path, broker, "--runs", f"{schedules}", "--count", wanted=focus)
+    if exploration.refused:
         return None
-    counts, story, folder = every.counts(), [], ""
-    if counts["failing"]:
-        first = searched(explore.as_asked(*words, wanted=wanted, quiet=True)).failures[0]
-        story, folder = [", ".join(first["names"]), *first["story"]], first.get("folder", "")
-    return Count(
-        counts["failing"], counts["runs"], counts["runs"] - counts["unknown"], EXPLORED, tuple(story), folder
-    )
+    counts = exploration.counts()
+    return Count(counts["failing"], counts["runs"], counts["runs"] - counts["unknown"], EXPLORED)
 
 
-def searched(args: argparse.Namespace) -> explore.Exploration:
+def searched(path: Path, broker: Dsjq, *words: str, wanted: Sequence[str] = ()) -> explore.Exploration:
+    names = [*wanted, *(STANDSTILL if "everything_finishes" in wanted else ())]
+    studied = ["--broker", str(broker.file)] if broker.file else []
+    args = explore.as_asked(str(path), *studied, "--jobs", "1", *words, wanted=names, quiet=True)
     exploration = explore.Exploration(args)
     exploration.run()
     if exploration.broken:
@@ -172,7 +174,7 @@ def searched(args: argparse.Namespace) -> explore.Exploration:
 
 def played(path: Path, broker: Dsjq, focus: Sequence[str], times: int) -> Count:
     first = load(path).seed
-    broken, proved, story, folder = 0, 0, tuple[str, ...](), ""
+    broken, proved, story, folder = 0, 0, "", ""
     for seed in range(first, first + times):
         place = runs.play(path, seed=seed, broker=broker)
         result = judged(place)
@@ -181,5 +183,13 @@ def played(path: Path, broker: Dsjq, focus: Sequence[str], times: int) -> Count:
         proved += result.outcome != "unknown"
         broken += bool(wrong)
         if wrong and not story:
-            folder, story = str(place), tuple(f"{one.invariant}: {one.summary}" for one in wrong)
+            folder, story = str(place), "\n".join(f"{one.invariant}: {one.summary}" for one in wrong)
     return Count(broken, times, proved, "runs on real processes", story, folder)
+
+
+def story(path: Path, broker: Dsjq, found: Count) -> tuple[str, str]:
+    """How it was broken, and the folder of that run; of schedules, the first that breaks it, shrunk."""
+    if found.story:
+        return found.story, found.folder
+    failure = searched(path, broker, "--runs", f"{found.runs}").failures[0]
+    return "\n".join([", ".join(failure["names"]), *failure["story"]]), failure.get("folder", "")
