@@ -160,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
     zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
+    zoo.add_argument("--book", type=Path, metavar="F", help="a file of live runs: none is played twice")
 
     start = command("start", "Copy the files of an exercise to a folder of your own.")
     coursework.start_arguments(start)
@@ -242,10 +243,11 @@ def what_to_play(text: str) -> tuple[Path, Header | None]:
 
 def repeat(args: argparse.Namespace, first_seed: int) -> int:
     """Tells each run as it ends, then all of them together."""
-    from dsjq_lab.repeat import Series, played
+    from dsjq_lab.repeat import Play, Series, played
 
     series = Series([])
-    for run in played(args.words, range(first_seed, first_seed + args.repeat), args.jobs):
+    plays = [Play(tuple(args.words), seed) for seed in range(first_seed, first_seed + args.repeat)]
+    for _, run in played(plays, args.jobs):
         series.runs.append(run)
         if not args.json:
             say(run.line())
@@ -438,7 +440,7 @@ def zoo(args: argparse.Namespace) -> int:
 
     world = "live" if args.black_box else args.world
     rows = []
-    for row in zoo.visit(args.patients, world, args.runs, args.jobs, args.black_box):
+    for row in zoo.visit(args.patients, world, args.runs, args.jobs, args.black_box, args.book):
         rows.append(row)
         if not args.json:
             say(row.line())

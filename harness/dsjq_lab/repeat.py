@@ -1,14 +1,15 @@
-"""Many runs of one scenario, each with the next seed: how often it is red, and with which invariant.
+"""Many runs, most often of one scenario, each with the next seed: how often red, and with which invariant.
 
 Each run is a lab of its own, started as from the shell and watched like any other child, so nothing of one
 can leak into the next, several may run side by side, and none survives this one.
 """
 
+import itertools
 import json
 import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,13 @@ from dsjq_lab.verdict import VIOLATED
 # which is worse than a run that proves nothing.
 WORST_FIRST = (1, 3, 4, 0)
 OUTCOMES = {0: "pass", 1: "fail", 3: "no verdict", 4: "unknown"}
+
+
+class Play(NamedTuple):
+    """A run to come: `dsjq-lab WORDS`, with this seed."""
+
+    words: tuple[str, ...]
+    seed: int
 
 
 class Run(NamedTuple):
@@ -69,19 +77,21 @@ class Series(NamedTuple):
             yield from (f"  seed {run.seed:<8} {first}", *(f"    {line}" for line in more))
 
 
-def played(words: Sequence[str], seeds: Sequence[int], jobs: int) -> Iterator[Run]:
-    """Runs of `dsjq-lab WORDS`, at most `jobs` at a time, as they end."""
+def played(plays: Iterable[Play], jobs: int) -> Iterator[tuple[Play, Run]]:
+    """Plays them, at most `jobs` at a time; tells of each as it ends."""
     with tempfile.TemporaryDirectory() as scratch, Processes(Path(scratch)) as labs:
-        waiting, running = deque(seeds), dict[Process, int]()
+        waiting, running = deque(plays), dict[Process, Play]()
+        numbers = itertools.count(1)
         while waiting or running:
             while waiting and len(running) < jobs:
-                seed = waiting.popleft()
+                play = waiting.popleft()
                 # Of an option that is given twice, the last counts.
-                once = [*words, "--repeat", "1", "--seed", str(seed), "--json"]
-                lab = labs.spawn(f"seed {seed}", [sys.executable, "-m", "dsjq_lab", *once])
-                running[lab] = seed
+                once = [*play.words, "--repeat", "1", "--seed", str(play.seed), "--json"]
+                lab = labs.spawn(f"run {next(numbers)}", [sys.executable, "-m", "dsjq_lab", *once])
+                running[lab] = play
             for lab in labs.receive():
-                yield read(running.pop(lab), lab)
+                play = running.pop(lab)
+                yield play, read(play.seed, lab)
 
 
 def read(seed: int, lab: Process) -> Run:

@@ -11,13 +11,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from dsjq_lab import library
 from dsjq_lab.errors import LabError, UsageError
-from dsjq_lab.repeat import played
+from dsjq_lab.logbook import Logbook
+from dsjq_lab.repeat import Play
 
 INTERLEAVINGS = 1000  # of a patient, explored; it ends with the first that fails
 REFERENCE = "dsjq"
@@ -56,10 +58,12 @@ def answers() -> dict[str, Answer]:
 
 
 def visit(
-    patients: Sequence[str], world: str, runs: int, jobs: int, black_box: bool = False
+    patients: Sequence[str], world: str, runs: int, jobs: int, black_box: bool = False,
+    book: Path | None = None,
 ) -> Iterator[Row]:
     """The patients, all if none is named; then the reference, in their scenarios, but as no black box: that
     is a matter of what may be asked of a broker, not of the broker. The world: live, explored or both.
+    Live runs that are in the logbook already are not played again.
     """
     known = answers()
     for name in patients:
@@ -68,18 +72,20 @@ def visit(
     chosen = {name: known[name] for name in patients or known if not black_box or "black_box" in known[name]}
     scenarios = dict.fromkeys(answer["run"] for answer in chosen.values())
     healthy: list[tuple[str, Answer]] = [(REFERENCE, {"run": name, "caught_by": []}) for name in scenarios]
+    logbook = Logbook(book)
     for name, answer in [*chosen.items(), *([] if black_box else healthy)]:
         if world in ("live", "both"):
-            yield _live(name, answer, runs, jobs, black_box)
+            yield _live(name, answer, runs, jobs, black_box, logbook)
         if world in ("explored", "both"):
             yield _explored(name, answer, jobs)
 
 
-def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool) -> Row:
+def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logbook: Logbook) -> Row:
     right = set(answer["black_box" if black_box else "caught_by"])
     words = ["run", answer["run"], *_broker(name, black_box)]
     words += [word for change in answer.get("set", []) for word in ("--set", change)]
-    series = sorted(played(words, range(1, runs + 1), jobs), key=lambda run: run.seed)
+    plays = [Play(tuple(words), seed) for seed in range(1, runs + 1)]
+    series = sorted((run for _, run in logbook.played(plays, jobs)), key=lambda run: run.seed)
     hits = [bool(right & set(run.wrong) if right else run.wrong) for run in series]
     first = hits.index(True) if any(hits) else None
     seconds = None if first is None else sum(run.seconds for run in series[: first + 1])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsjq_lab.sim.schedule import Strategy
 
 Place = tuple[str, int]  # a file and a line
-FOREVER = 1 << 60
+FOREVER = 1 << 29  # points; such a number still fits into one digit of Python's, and is counted faster
 START_NS = 1_000_000_000_000  # of the monotonic clock: no program may take it for the time since its start
 OPERATION_NS = 1_000  # what every operation takes, so that whoever waits in a loop sees time pass
 STEPS_MAX = 5_000_000  # points of a whole run
@@ -234,6 +234,15 @@ class Kernel:
         self._arm()
         raise SimKilled
 
+    def look_at_clock(self) -> int:
+        """Takes a microsecond, too, but is no point: whoever looks at the clock shows nothing to others."""
+        self.now_ns += OPERATION_NS
+        if self.timers and self.timers[0][0] <= self.now_ns:
+            self._ring()
+        if self.interrupted:
+            self._handle_signals(self.current)
+        return self.now_ns
+
     def operation(self, about: Any = None) -> Task:
         """Whatever a simulated module does begins here: a point, and a microsecond."""
         asked = self.asked
@@ -260,7 +269,8 @@ class Kernel:
         outcome = self.strategy.draw(what, outcomes)
         if outcome:
             self.deviations.append(Deviation(task.name, task.count, "draw", outcome))
-        self._arm()
+        if self.strategy.by_task:
+            self._arm()
         return outcome
 
     def _deviate(self, to: Task) -> None:
@@ -359,10 +369,10 @@ class Kernel:
             self.settle()
             self.current = to
             self.trail.append((to.name, to.count, self.now_ns))
+        if self.strategy.by_task:
             self._arm()
+        if to is not before:
             before.stack.switch(to.stack)
-        else:
-            self._arm()
         if self.broken and before is self.root:
             raise self.broken
         if before.dying:

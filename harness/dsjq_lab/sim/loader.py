@@ -12,6 +12,7 @@ No real module is changed. The copies differ from the originals in their `__buil
 
 import ast
 import builtins
+import gettext
 import importlib.util
 import io
 import os
@@ -37,7 +38,7 @@ PURE = frozenset({
     "__future__", "_collections_abc", "_weakrefset", "abc", "array", "ast", "base64", "binascii",
     "bisect", "calendar", "codecs", "collections", "contextlib", "contextvars", "copy", "copyreg",
     "csv", "dataclasses", "decimal", "difflib", "email", "encodings", "enum", "errno", "fnmatch",
-    "fractions", "functools", "genericpath", "gettext", "hashlib", "heapq", "hmac", "html", "inspect",
+    "fractions", "functools", "genericpath", "hashlib", "heapq", "hmac", "html", "inspect",
     "ipaddress", "itertools", "json", "keyword", "linecache", "locale", "marshal", "math", "mimetypes",
     "ntpath", "numbers", "operator", "pickle", "platform", "posixpath", "pprint", "re", "reprlib",
     "shlex", "stat", "statistics", "string", "struct", "textwrap", "token", "tokenize", "traceback",
@@ -107,6 +108,7 @@ def simulated(name: str) -> dict[str, Any] | None:
         "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
         "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
         "io": lambda: {**system.public(io), "open": open_here},
+        "gettext": lambda: {**system.public(gettext), "gettext": str, "ngettext": plural},
         "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
     }  # fmt: skip
     if name not in makers:
@@ -114,6 +116,11 @@ def simulated(name: str) -> dict[str, Any] | None:
     # A function kept as a class attribute (`clock = time.monotonic`) must not turn into a method.
     contents = makers[name]().items()
     return {word: partial(thing) if isinstance(thing, FunctionType) else thing for word, thing in contents}
+
+
+def plural(singular: str, plural: str, n: int) -> str:
+    """There are no translations here; the real one looks for their files at each call."""
+    return singular if n == 1 else plural
 
 
 def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
@@ -155,7 +162,7 @@ class Loader:
         assert path is not None
         self._execute(process, "__main__", path, (module or "").rpartition(".")[0])
 
-    def lab_module(self, process: Process, path: Path) -> ModuleType:
+    def lab_module(self, process: Process, path: Path) -> Any:
         """A module of the lab itself, which is trusted to keep nothing: one copy, without points."""
         name = path.stem
         if name not in self.shared:

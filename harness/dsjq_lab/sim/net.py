@@ -24,7 +24,6 @@ class Stream:
     readers: list[Task] = field(default_factory=list)
     writers: list[Task] = field(default_factory=list)
     vector: dict[Task, int] | None = None  # for the race detector
-    listener: Callable[[], object] | None = None  # the lab's, told when something has arrived
 
     @property
     def readable(self) -> bool:
@@ -53,8 +52,6 @@ class Stream:
     def news(self) -> None:
         if self.readers:
             sim().wake_all(self.readers)
-        if self.listener:
-            self.listener()
 
 
 @dataclass(eq=False)

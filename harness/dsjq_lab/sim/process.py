@@ -9,6 +9,7 @@ signals other than SIGTERM, SIGINT and SIGKILL sent by the lab or by `os.kill`.
 import random
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 from dsjq_lab.sim.disk import Disk
@@ -32,7 +33,6 @@ class Process:
         self.environ = environ or {}
         self.pid = 1000 + len(kernel.processes)
         kernel.processes.append(self)
-        self.dice = random.Random(f"{name} {self.pid}")
         self.modules: dict[str, Any] = {}
         self.descriptors: dict[int, Descriptor] = {}
         self.output: list[str] = []
@@ -51,8 +51,14 @@ class Process:
         self.signal_waiters: list[Task] = []
         self.handlers: dict[int, Callable[[int, None], object]] = {}
         self.interrupts: list[int] = []  # signals whose handlers are due
+        self.report: Callable[[dict[str, Any]], None] = lambda message: None  # of a client, to the lab
         self.on_exit: Callable[[int], object] = lambda status: None
         self.main: Task
+
+    @cached_property
+    def dice(self) -> random.Random:
+        """What its `random` module throws."""
+        return random.Random(f"{self.name} {self.pid}")
 
     def begin(self, body: Callable[[], object]) -> None:
         self.main = self.kernel.start(self, self.name, body)

@@ -19,6 +19,7 @@ class Strategy:
     """Makes the decisions of a run. This one makes the default ones."""
 
     at_operations = False  # whether it wants to be asked at each operation, besides after `steps` points
+    by_task = False  # whether `steps` depends on the task, so that it is asked again at every switch
 
     def begin(self, kernel: "Kernel") -> None:
         self.kernel = kernel
@@ -27,7 +28,7 @@ class Strategy:
         """The task is new, or has become ready."""
 
     def steps(self, task: "Task") -> int:
-        """After how many more points of the task, which is about to run, `at_point` is to be asked."""
+        """After how many more points `at_point` is to be asked; the task is about to run."""
         return FOREVER
 
     def at_point(self, task: "Task") -> "Task | int":
@@ -51,6 +52,8 @@ class Strategy:
 
 class Replay(Strategy):
     """The decisions of a schedule; the default ones elsewhere."""
+
+    by_task = True
 
     def __init__(self, schedule: Iterable[Deviation]) -> None:
         self.values = {(task, count, kind): value for task, count, kind, value in schedule}

@@ -96,7 +96,7 @@ class Green:
         return self.carrier is not None
 
     def switch(self, to: "Green") -> None:
-        to.ready().switch()
+        (to.carrier or to.ready()).switch()
 
     def ready(self) -> Any:
         if self.carrier is None:

@@ -19,6 +19,7 @@ were taken.
 import math
 import random
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dsjq_lab.sim.kernel import FOREVER
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 POINTS = 20_000  # of a run, as long as nobody has counted them
 STALLS_MAX = 2
+BY_PRIORITY = attrgetter("priority")
 COINS = ("power", "a write", "a name", "the later", "torn")  # draws that are always worth a fair coin
 
 
@@ -63,21 +65,31 @@ class Seeded(Strategy):
         ready = self.kernel.ready
         return ready[int(self.chance() * len(ready))]
 
-    def gap(self, probability: float) -> int:
-        """Points until the next of which each is chosen with `probability`."""
-        if not probability:
-            return FOREVER
-        return 1 + int(math.log(1.0 - self.chance()) / math.log(1.0 - probability))
 
+class Sampling(Seeded):
+    """Is asked at some of the points, each of which is chosen with probability `points`."""
 
-class Uniform(Seeded):
-    def __init__(self, seed: int, *, operations: float = 1.0, points: float = 0.0, **odds: float) -> None:
+    def __init__(self, seed: int, points: float, **odds: float) -> None:
         super().__init__(seed, **odds)
-        self.operations, self.points = operations, points
-        self.at_operations = operations > 0
+        self.points = points
+        self.next = self.gap()  # the step of the run after which it is asked
+
+    def gap(self) -> int:
+        if not self.points:
+            return FOREVER
+        return 1 + int(math.log(1.0 - self.chance()) / math.log(1.0 - self.points))
 
     def steps(self, task: "Task") -> int:
-        return self.gap(self.points)
+        if self.next <= self.kernel.steps:
+            self.next = self.kernel.steps + self.gap()
+        return self.next - self.kernel.steps
+
+
+class Uniform(Sampling):
+    def __init__(self, seed: int, *, operations: float = 1.0, points: float = 0.0, **odds: float) -> None:
+        super().__init__(seed, points, **odds)
+        self.operations = operations
+        self.at_operations = operations > 0
 
     def at_point(self, task: "Task") -> "Task | int":
         return self.interrupt(task, self.anybody())
@@ -101,7 +113,7 @@ class Prioritised(Seeded):
             task.priority = 1 + self.chance()
 
     def best(self) -> "Task":
-        return max(self.kernel.ready, key=lambda task: task.priority)
+        return max(self.kernel.ready, key=BY_PRIORITY)
 
     def at_operation(self, task: "Task") -> "Task":
         return self.best()
@@ -127,16 +139,12 @@ class Pct(Prioritised):
         return self.interrupt(task, self.best())
 
 
-class Pos(Prioritised):
+class Pos(Prioritised, Sampling):
     def __init__(self, seed: int, *, points: float = 0.05, **odds: float) -> None:
-        super().__init__(seed, **odds)
-        self.points = points
+        super().__init__(seed, points=points, **odds)
 
     def arrived(self, task: "Task") -> None:
         task.priority = self.chance()
-
-    def steps(self, task: "Task") -> int:
-        return self.gap(self.points)
 
     def best(self) -> "Task":
         best = super().best()
@@ -189,6 +197,8 @@ class Few(Bounded):
 
 
 class RoundRobin(Seeded):
+    by_task = True
+
     def __init__(self, seed: int, *, turn: int = 0, **odds: float) -> None:
         super().__init__(seed, **odds)
         self.turn = turn or self.dice.randint(1, 50)

@@ -4,7 +4,6 @@ The conductor is a task like any other, the only one that belongs to no process.
 channel is no socket: what a client reports is heard in the instant in which it is said.
 """
 
-import json
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
-from dsjq_lab.sim.kernel import Kernel, Task
+from dsjq_lab.sim.kernel import Kernel, Task, sim
 from dsjq_lab.sim.loader import Loader, SimUnsupported
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
@@ -63,7 +62,7 @@ class SimWorld:
         self.events: deque[Event] = deque()
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
         self.running: dict[str, Process] = {}
-        self.channels: dict[str, Channel] = {}
+        self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
         self.late_ns = 0
 
@@ -97,9 +96,15 @@ class SimWorld:
         ours, theirs = Connection.pair()
         process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
-        process.begin(lambda: self.loader.lab_module(process, CLIENT).main(role, number, told))
-        channel = self.channels[name] = Channel(ours)
-        ours.incoming.listener = partial(self.hear, name, channel)
+        process.begin(lambda: self.client(process).main(role, number, told))
+        self.channels[name] = ours
+        process.report = partial(self.hear, name)
+
+    def client(self, process: Process) -> Any:
+        """The program of the clients, which spell nothing out for the lab here: no broker hears it."""
+        module = self.loader.lab_module(process, CLIENT)
+        module.Channel._send = speak
+        return module
 
     def launch(self, name: str) -> Process:
         """Starts what the broker's command would start, if that is a Python program."""
@@ -146,7 +151,7 @@ class SimWorld:
 
     def tell(self, name: str, word: str) -> None:
         if channel := self.channels.get(name):
-            channel.connection.outgoing.put(word.encode() + b"\n")
+            channel.outgoing.put(word.encode() + b"\n")
 
     def disk_unseen(self) -> str:
         return "" if self.is_durable else IN_MEMORY
@@ -228,15 +233,13 @@ class SimWorld:
         self.ops.append(op)
         return op
 
-    def hear(self, name: str, channel: "Channel") -> None:
-        for line in channel.receive():
-            message = json.loads(line.decode())
-            if "gate" in message:
-                self.happened(Gate(name, message["gate"], message["job"]))
-            elif "effect" in message:
-                self.happened(Effect(name, message["effect"]))
-            else:
-                self.happened(self.write(message))
+    def hear(self, name: str, message: dict[str, Any]) -> None:
+        if "gate" in message:
+            self.happened(Gate(name, message["gate"], message["job"]))
+        elif "effect" in message:
+            self.happened(Effect(name, message["effect"]))
+        else:
+            self.happened(self.write(message))
 
     def note_exit(self, process: Process, status: int) -> None:
         self.channels.pop(process.name, None)
@@ -259,14 +262,8 @@ class SimWorld:
         self.record("lab", "deadlock", {"circle": waits})
 
 
-class Channel:
-    """The lab's end of the line to one client."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.rest = b""
-
-    def receive(self) -> list[bytes]:
-        incoming = self.connection.incoming
-        *lines, self.rest = (self.rest + incoming.take(len(incoming.data))).split(b"\n")
-        return lines
+def speak(channel: Any, message: dict[str, Any]) -> None:
+    """A client's word to the lab, which is heard as it is and in the instant in which it is said."""
+    process = sim().operation().process
+    assert process is not None
+    process.report(message)
