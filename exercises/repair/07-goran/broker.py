@@ -40,9 +40,10 @@ class Desk:
         self.loans = {}  # job id -> Lease
 
     def submit(self, payload):
-        self.submitted += 1
-        job = Job(str(self.submitted), payload)
+        number = self.submitted + 1
+        job = Job(str(number), payload)
         with self.queue_lock:
+            self.submitted = number
             self.waiting.append(job)
         return job.id
 
