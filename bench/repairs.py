@@ -1,7 +1,7 @@
-"""Are the patients of `exercises/repair` judged as they should be? `python -m bench repairs [PATIENT…] [--times N]`
+"""Are the patients of `exercises/repair` judged as they should be? `python -m bench repairs [PATIENT…]`
 
-Of each: a trivial story earns nothing; the instructor's earns its points, and the broker nothing as long as it
-is as it was; repaired it earns everything. Answers are in tests/answers/repair, which no student is given.
+Of each: a trivial story earns nothing; the instructor's earns its points, and the broker nothing as long as
+it is as it was; repaired it earns everything. Answers are in tests/answers/repair, which no student is given.
 """
 
 import argparse
@@ -52,15 +52,14 @@ def names() -> list[str]:
     return sorted(folder.name for folder in ANSWERS.iterdir() if folder.is_dir())
 
 
-def earned(name: str, broker: str, story: str, asks: tuple[str, ...] = ("scenario", "repair")) -> list[int | None]:
+def earned(name: str, broker: str, story: str) -> list[int | None]:
     """The points of a submission; None where nobody can tell."""
     asked_for = exercise.load(ROOT / "exercises" / "repair" / name)
     with tempfile.TemporaryDirectory() as desk:
         file = Path(desk) / exercise.PATIENT
         file.write_text(broker)
         (Path(desk) / repair.OWN).write_text(story)
-        asked = [one for one in asked_for.checks if one.check.patient and one.check.patient.asks in asks]
-        marks = [judge.judge(one, Dsjq(file)) for one in asked]
+        marks = [judge.judge(one, Dsjq(file)) for one in asked_for.checks]
     return [mark.earned if mark.is_decided else None for mark in marks]
 
 
@@ -78,4 +77,5 @@ def main(argv: list[str]) -> None:
                 started_s = time.monotonic()
                 points = earned(name, broker, story)
                 right = "" if points == EXPECTED[what] else f"   WRONG: should be {EXPECTED[what]}"
-                print(f"{name:<10} {what:<11} {points} {time.monotonic() - started_s:6.1f} s{right}", flush=True)
+                seconds = time.monotonic() - started_s
+                print(f"{name:<10} {what:<11} {points} {seconds:6.1f} s{right}", flush=True)

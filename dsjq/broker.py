@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import chain
 
 from . import messages as m
 from .lifecycle import Queue, apply, decide, due
@@ -30,7 +29,7 @@ class Session:
 
     def __init__(self, id: int, gone: Callable[[], bool]):
         self.id, self.gone, self.name = id, gone, f"connection {id}"
-        self.position, self.gathers = 0, False
+        self.position, self.gathers, self.greeted = 0, False, False
 
 
 class Broker:
@@ -40,13 +39,14 @@ class Broker:
         self.store.load(self.queue)
         self.lock = threading.Lock()
         self.work = threading.Condition(self.lock)
+        self.waiting = {"": self.work}  # who waits for work in which queue
         self.settled = threading.Condition(self.lock)
         self.draining = False
         self.sessions: dict[int, Session] = {}
-        jobs = chain(self.queue.jobs.values(), self.queue.finished.values())
-        self.connected = max((job.holder for job in jobs), default=0)  # so that no number is used twice
+        kept = (self.queue.jobs, self.queue.finished)  # and no number of a connection is used twice
+        self.connected = max((job.holder for jobs in kept for job in jobs.values()), default=0)
         for holder in list(self.queue.held):  # who held a lease before a restart is gone
-            self.execute(m.Disconnect(), Session(holder, gone=lambda: True))
+            self.disconnect(self.sessions.setdefault(holder, Session(holder, gone=lambda: True)))
 
     def connect(self, gone: Callable[[], bool] = lambda: False) -> Session:
         with self.lock:
@@ -55,8 +55,8 @@ class Broker:
 
     def disconnect(self, session: Session) -> None:
         """Give back all that the connection held."""
-        self.execute(m.Disconnect(), session)
         with self.lock:
+            self._turn(m.Disconnect(), session)
             del self.sessions[session.id]
 
     def execute(self, command: m.Command, session: Session) -> m.Reply:
@@ -92,21 +92,22 @@ class Broker:
             self._let_time_pass(now)
             earliest = self._next_due()
             reply, records = self._decide(command, session, now)
-            if records:
-                self._record(records)
+            position = self._record(records) if records else 0
         except StorageFull as problem:
             return m.Error("STORAGE", str(problem)), 0
-        if (self.queue.pending and not self.draining) or self._next_due() < earliest:
-            self.work.notify()  # one is enough: whoever leaves work behind wakes the next
+        for name, work in self.waiting.items():
+            if (self.queue.lines[name] and not self.draining) or self._next_due() < earliest:
+                work.notify()  # one is enough: whoever leaves work behind wakes the next
         self.settled.notify()
         job = self.queue.find(getattr(command, "job", 0) or getattr(reply, "job", 0))
-        return reply, job.position if job else 0
+        return reply, job.position if job else position
 
     def _wait_for_job(self, command: m.Reserve, session: Session) -> tuple[m.Reply, int]:
         now = self._now()
         until = now + command.wait_s
+        work = self.waiting.setdefault(command.queue, threading.Condition(self.lock))
         while True:
-            self.work.wait(max(0, min(until, self._next_due(), now + SLICE_S) - now))
+            work.wait(max(0, min(until, self._next_due(), now + SLICE_S) - now))
             if session.gone():
                 raise ConnectionAbortedError  # its disconnect comes next, and wakes whoever is alive
             reply, position = self._turn(command, session)
@@ -116,11 +117,12 @@ class Broker:
 
     def _decide(self, command: m.Command, session: Session, now: float) -> tuple[m.Reply, list[m.Record]]:
         if isinstance(command, m.Hello):
-            session.name = command.name[:NAME_MAX] or session.name
+            session.name, session.greeted = command.name[:NAME_MAX] or session.name, True
             return m.Ok(), []
-        if self.draining and isinstance(command, m.Submit | m.Reserve):
-            closed = m.Error("DRAINING", "the broker is about to stop")
-            return closed if isinstance(command, m.Submit) else m.Empty(), []
+        if self.draining and hasattr(command, "payload"):
+            return m.Error("DRAINING", "the broker is about to stop"), []
+        if self.draining and isinstance(command, m.Reserve):
+            return m.Empty(), []
         reply, records = decide(self.queue, command, session.id, now)
         if isinstance(command, m.Stats) and isinstance(reply, m.Report):
             reply.data["workers"] = self._workers()
@@ -134,7 +136,7 @@ class Broker:
         position = self.store.append(records)
         for record in records:
             apply(self.queue, record)
-            if job := self.queue.find(record.job):
+            if job := self.queue.find(getattr(record, "job", 0)):
                 job.position = max(job.position, position)
         return position
 
@@ -146,4 +148,4 @@ class Broker:
 
     def _workers(self) -> list[dict[str, object]]:
         return [{"name": session.name, "jobs": sorted(self.queue.held.get(session.id, ()))}
-                for session in self.sessions.values()]
+                for session in self.sessions.values() if session.greeted or session.id in self.queue.held]

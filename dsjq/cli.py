@@ -11,13 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import messages as m
 from .broker import Broker
 from .client import Connection, OutcomeUnknown, Refused
+from .extensions import routing
 from .extensions.plain import printable
 from .server import Server
 from .store import MemoryStore, StorageFull, Store, Unusable
@@ -95,16 +96,28 @@ def _parser() -> argparse.ArgumentParser:
                       help="listen beyond this machine without TLS and users")
 
     sub = command(_submit, "Submit jobs and print their ids.")
-    sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
-    sub.add_argument("--delay", type=_duration, default=0.0, metavar="10m", help="nobody gets it before")
-    sub.add_argument("--priority", type=int, default=0, metavar="N",
-                     help="-9 to 9, the smaller goes first (default: %(default)s)")
-    sub.add_argument("--lease", type=_duration, default=0.0, metavar="30s",
-                     help="its own ack timeout")
-    sub.add_argument("--retries", type=int, default=None, metavar="N", help="its own limit, 0 to 1000")
-    sub.add_argument("--key", default="", help="submitted again with this key, it is the same job")
+    _add_terms(sub)
+
+    sub = command(_publish, "Publish to an exchange: a job in each queue that it leads to. Prints their ids.")
+    sub.add_argument("exchange")
+    sub.add_argument("routing_key", help="'' for an exchange that does not ask for one")
+    _add_terms(sub)
+
+    sub = command(_declare, "Make a queue or an exchange, unless it is there.")
+    sub.add_argument("kind", choices=["queue", *routing.KINDS], help="queue, or what the exchange is")
+    sub.add_argument("name")
+
+    for run, summary in ((_bind, "Let an exchange lead into a queue."), (_unbind, "Let it do so no longer.")):
+        sub = command(run, summary)
+        sub.add_argument("queue")
+        sub.add_argument("exchange")
+        sub.add_argument("routing_key", nargs="?", default="", help="of a topic exchange: a pattern")
+
+    sub = command(_topology, "Queues and exchanges, and what leads where.")
+    sub.add_argument("--json", action="store_true")
 
     sub = command(_work, "Run a command for each job: its payload on stdin; exit 0 acknowledges.")
+    sub.add_argument("--queue", default="", help="whose jobs; without it those that were submitted")
     sub.add_argument("--name", default=None, help="what the broker shows of this worker")
     sub.add_argument("--max-runtime", type=_duration, default=3600.0, metavar="1h",
                      help="kill a command that takes longer, and fail its job")
@@ -143,6 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--for", dest="hosts", nargs="+", default=["localhost", "127.0.0.1"], metavar="HOST",
                      help="names and addresses of the broker (default: localhost 127.0.0.1)")
     return parser
+
+
+def _add_terms(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("payload", nargs="+", help="one job each; - reads one from each line of stdin")
+    sub.add_argument("--delay", type=_duration, default=0.0, metavar="10m", help="nobody gets it before")
+    sub.add_argument("--priority", type=int, default=0, metavar="N",
+                     help="-9 to 9, the smaller goes first (default: %(default)s)")
+    sub.add_argument("--lease", type=_duration, default=0.0, metavar="30s",
+                     help="its own ack timeout")
+    sub.add_argument("--retries", type=int, default=None, metavar="N", help="its own limit, 0 to 1000")
+    sub.add_argument("--key", default="", help="submitted again with this key, it is the same job")
 
 
 def _duration(text: str) -> float:
@@ -301,21 +325,32 @@ def _show(broker: Broker, seen: Any, options: argparse.Namespace, guard: Any) ->
 
 
 def _submit(options: argparse.Namespace) -> None:
+    with Producer(options.host, options.port, connect=_door(options)) as producer:
+        _send_each(options, producer.submit)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    where = options.exchange, options.routing_key
+    with Producer(options.host, options.port, connect=_door(options)) as producer:
+        _send_each(options, lambda line, **terms: " ".join(
+            map(str, _report(producer, routing.Publish(*where, line, **terms)))))
+
+
+def _send_each(options: argparse.Namespace, send: Callable[..., object]) -> None:
     if options.key and (len(options.payload) > 1 or options.payload == ["-"]):
         sys.exit("dsjq: a key is that of one job")
     terms = {"delay_s": options.delay, "priority": options.priority, "lease_s": options.lease,
              "retries": options.retries, "key": options.key}
-    with Producer(options.host, options.port, connect=_door(options)) as producer:
-        done = 0
-        for payload in options.payload:
-            for line in _stdin_lines() if payload == "-" else [payload.encode()]:
-                try:
-                    print(producer.submit(line, **terms))
-                except ValueError as problem:
-                    sys.exit(f"dsjq: job {done + 1} was not submitted: {problem}")
-                done += 1
-                if sys.stderr.isatty() and done % 1000 == 0:
-                    print(f"\r{done} submitted", end="", file=sys.stderr)
+    done = 0
+    for payload in options.payload:
+        for line in _stdin_lines() if payload == "-" else [payload.encode()]:
+            try:
+                print(send(line, **terms))
+            except ValueError as problem:
+                sys.exit(f"dsjq: job {done + 1} was not submitted: {problem}")
+            done += 1
+            if sys.stderr.isatty() and done % 1000 == 0:
+                print(f"\r{done} submitted", end="", file=sys.stderr)
 
 
 def _stdin_lines() -> Any:
@@ -338,6 +373,7 @@ def _work(options: argparse.Namespace) -> None:
         print(f"job {job.id}, attempt {job.attempt}: {problem}", file=sys.stderr)
 
     with Worker(options.host, options.port, name=options.name, connect=_door(options)) as worker:
+        worker.queue = options.queue
         worker.run(handler, stop=lambda: bool(stopping), max_runtime_s=options.max_runtime,
                    on_problem=report)
 
@@ -366,9 +402,44 @@ def _jobs(options: argparse.Namespace) -> None:
                       f"{printable(job['payload'])[:80]}")
 
 
+def _declare(options: argparse.Namespace) -> None:
+    _tell(options, routing.Declare(options.kind, options.name))
+
+
+def _bind(options: argparse.Namespace) -> None:
+    _tell(options, routing.Bind(options.queue, options.exchange, options.routing_key))
+
+
+def _unbind(options: argparse.Namespace) -> None:
+    _tell(options, routing.Unbind(options.queue, options.exchange, options.routing_key))
+
+
+def _tell(options: argparse.Namespace, command: Any) -> None:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
+        try:
+            connection.call(command)
+        except ValueError as problem:
+            sys.exit(f"dsjq: {problem}")
+
+
+def _topology(options: argparse.Namespace) -> None:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
+        topology = _report(connection, routing.Topology())
+    if options.json:
+        print(json.dumps(topology))
+        return
+    for name, counts in topology["queues"].items():
+        states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        print(f"queue {printable(name) or '(that of submit)'}: {states or 'no jobs'}")
+    for name, exchange in topology["exchanges"].items():
+        print(f"{exchange['kind']} {printable(name)}: {exchange['unroutable']} unroutable")
+        for queue, key in exchange["bindings"]:
+            print(f"  {printable(key) or '(empty)'} -> {printable(queue)}")
+
+
 def _top(options: argparse.Namespace) -> None:
     from .extensions.top import show
-    with Connection(options.host, options.port) as connection:
+    with Connection(options.host, options.port, connect=_door(options)) as connection:
         try:
             show(connection, sys.stdout, options.once, options.json, options.interval)
         except OutcomeUnknown as problem:
@@ -391,7 +462,7 @@ def _all_jobs(connection: Connection, state: str | None) -> Any:
         after = page[-1]["id"]
 
 
-def _report(connection: Connection, command: m.Stats | m.Jobs) -> Any:
+def _report(connection: Connection, command: Any) -> Any:
     reply = connection.call(command)
     assert isinstance(reply, m.Report), reply
     return reply.data

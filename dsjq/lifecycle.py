@@ -12,9 +12,8 @@ from typing import Any
 
 from . import messages as m
 
-STATES = DELAYED, PENDING, IN_FLIGHT, FAILED, DONE, DEAD = (
-    "DELAYED", "PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"
-)
+STATES = ("DELAYED", "PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD")
+DELAYED, PENDING, IN_FLIGHT, FAILED, DONE, DEAD = STATES
 TIMED = (DELAYED, IN_FLIGHT, FAILED)  # those that time alone ends
 
 TRANSITIONS: dict[type[Any], tuple[str | None, str]] = {
@@ -42,15 +41,15 @@ class Job:
     """One job. `due`: when its delay or its lease ends (DELAYED, IN_FLIGHT), or its retry begins (FAILED)."""
 
     __slots__ = ("attempts", "due", "free", "holder", "id", "key", "lease_s", "max_attempts", "payload",
-                 "position", "priority", "state", "token")
+                 "position", "priority", "queue", "state", "token")
 
     def __init__(self, terms: m.Submitted):
-        self.id, self.payload, self.priority, self.key = terms.job, terms.payload, terms.priority, terms.key
-        self.lease_s, self.max_attempts = terms.lease_s, terms.max_attempts  # 0: the queue's
+        (self.id, self.payload, self.due, self.priority, self.lease_s, self.max_attempts, self.key,
+         self.queue) = terms  # lease_s, max_attempts: 0 is as the broker has it
         self.state: str | None = None
         self.attempts = 0  # deliveries so far
         self.free = 0  # of these, how many do not count: released, or before a kick
-        self.holder, self.token, self.due = 0, "", 0.0
+        self.holder, self.token = 0, ""
         self.position = 0  # the broker's: what must be safe before anybody is told of this job
 
 
@@ -64,6 +63,8 @@ class Queue:
         self.finished: OrderedDict[int, Job] = OrderedDict()  # the last REMEMBERED of DONE
         self.keys: dict[str, Job] = {}  # of both: a key is known as long as its job is
         self.pending: dict[int, list[int]] = {}  # priority -> heap of ids: who comes back keeps its place
+        self.lines = {"": self.pending}  # the same of each named queue
+        self.exchanges: dict[str, Any] = {}  # those of extensions/routing.py
         self.timers: list[tuple[float, int]] = []  # heap of (due, id)
         self.held: dict[int, set[int]] = {}  # holder -> ids of its leases
         self.counts = dict.fromkeys(STATES, 0)
@@ -97,25 +98,26 @@ def _submit(queue: Queue, command: m.Submit, holder: int, now: float) -> Decisio
 
 
 def _reserve(queue: Queue, command: m.Reserve, holder: int, now: float) -> Decision:
-    if not queue.pending:
+    if (pending := queue.lines.get(command.queue)) is None:
+        return m.Error("NO_SUCH_QUEUE", f"no queue {command.queue!r} here"), []
+    if not pending:
         return m.Empty(), []
-    job = queue.jobs[_next(queue)]
+    job = queue.jobs[_next(queue, pending)]
     token = f"{queue.epoch}.{queue.deliveries + 1}"  # larger with every delivery: it fences
     attempt, lease_s = job.attempts + 1, job.lease_s or queue.ack_timeout_s
     reply = m.Reserved(job.id, job.payload, token, attempt, lease_s, command.short)
     return reply, [m.Delivered(job.id, holder, token, now + lease_s, attempt)]
 
 
-def _next(queue: Queue) -> int:
+def _next(queue: Queue, pending: dict[int, list[int]]) -> int:
     """The most urgent job, of these the oldest; but now and then the oldest of all, so that none starves."""
-    first = {priority: heap[0] for priority, heap in queue.pending.items()}
+    first = {priority: heap[0] for priority, heap in pending.items()}
     return first[min(first)] if (queue.deliveries + 1) % OLDEST_TURN else min(first.values())
 
 
 def _settle(queue: Queue, command: Any, holder: int, now: float) -> Decision:
     """A lease belongs to the connection that got it; a token narrows it to one delivery."""
-    job = queue.find(command.job)
-    if job is None:
+    if not (job := queue.find(command.job)):
         return _no_such_job(command.job)
     if job.state == IN_FLIGHT and job.holder == holder and command.token in (None, job.token):
         return m.Ok(), [SETTLEMENTS[type(command)](queue, job, now)]
@@ -146,8 +148,7 @@ def _disconnect(queue: Queue, command: m.Disconnect, holder: int, now: float) ->
 
 
 def _kick(queue: Queue, command: m.Kick, holder: int, now: float) -> Decision:
-    job = queue.find(command.job)
-    if job is None:
+    if not (job := queue.find(command.job)):
         return _no_such_job(command.job)
     if job.state != DEAD:
         return m.Error("NOT_DEAD", f"job {job.id} is {job.state}; only a dead job can be kicked"), []
@@ -175,7 +176,8 @@ def _jobs(queue: Queue, command: m.Jobs, holder: int, now: float) -> Decision:
 
 def _describe(job: Job, length_max: int | None = None) -> dict[str, Any]:
     payload = job.payload.decode("utf-8", "backslashreplace")[:length_max]
-    return {"id": job.id, "state": job.state, "attempts": job.attempts, "payload": payload}
+    named = {"queue": job.queue} if job.queue else {}
+    return {"id": job.id, "state": job.state, "attempts": job.attempts, "payload": payload, **named}
 
 
 def _no_such_job(id: int) -> Decision:
@@ -209,6 +211,9 @@ def due(queue: Queue, now: float) -> m.Record | None:
 
 def apply(queue: Queue, record: m.Record) -> None:
     """Let `record` happen. Raises AssertionError on an edge that TRANSITIONS lacks."""
+    if type(record) not in TRANSITIONS:
+        EFFECTS[type(record)](queue, None, record)  # an extension's, and about no job
+        return
     before, after = TRANSITIONS[type(record)]
     job = queue.jobs[record.job] if before else _enter(queue, record)
     assert job.state == before, f"{record} finds job {job.id} {job.state}, not {before}"
@@ -222,7 +227,7 @@ def apply(queue: Queue, record: m.Record) -> None:
         if not queue.held[job.holder]:
             del queue.held[job.holder]
     if after == PENDING:
-        heapq.heappush(queue.pending.setdefault(job.priority, []), job.id)
+        heapq.heappush(queue.lines[job.queue].setdefault(job.priority, []), job.id)
     if effect := EFFECTS.get(type(record)):
         effect(queue, job, record)
     if before in TIMED:  # heaps forget lazily: what no longer counts goes when it comes to the top
@@ -243,11 +248,11 @@ def _deliver(queue: Queue, job: Job, record: m.Delivered) -> None:
     job.attempts, job.holder, job.token = record.attempt, record.holder, record.token
     queue.held.setdefault(record.holder, set()).add(job.id)
     _set_timer(queue, job, record.deadline)
-    heap = queue.pending[job.priority]
+    heap = queue.lines[job.queue][job.priority]
     while heap and (heap[0] not in queue.jobs or queue.jobs[heap[0]].state != PENDING):
         heapq.heappop(heap)
     if not heap:
-        del queue.pending[job.priority]
+        del queue.lines[job.queue][job.priority]
 
 
 def _requeue(queue: Queue, job: Job, record: m.Requeued) -> None:
@@ -284,7 +289,7 @@ def _ticking(queue: Queue, moment: float, id: int) -> bool:
     return job is not None and job.state in TIMED and job.due == moment
 
 
-EFFECTS: dict[type[Any], Callable[[Queue, Job, Any], None]] = {
+EFFECTS: dict[type[Any], Callable[[Queue, Any, Any], None]] = {
     m.Delayed: lambda queue, job, record: _set_timer(queue, job, record.start_at),
     m.Touched: lambda queue, job, record: _set_timer(queue, job, record.deadline),
     m.Failed: lambda queue, job, record: _set_timer(queue, job, record.retry_at),

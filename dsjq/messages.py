@@ -5,6 +5,16 @@ turns them into bytes; the core decides what they mean.
 """
 from typing import Any, NamedTuple
 
+
+class OfJob(NamedTuple):
+    job: int
+
+
+class OfLease(NamedTuple):
+    job: int
+    token: str | None = None  # narrows it to one delivery
+
+
 # ---- Commands: what a client asks for.
 
 
@@ -20,34 +30,31 @@ class Submit(NamedTuple):
 class Reserve(NamedTuple):
     wait_s: float = 0.0
     short: bool = False  # asked as REQUEST, so answered as JOB
+    queue: str = ""  # the one that everybody shares; extensions/routing.py has others
 
 
-class Ack(NamedTuple):
-    job: int
-    token: str | None = None
+class Ack(OfLease):
+    """It is done."""
 
 
-class Fail(NamedTuple):
-    job: int
-    token: str | None = None
+class Fail(OfLease):
+    """It did not work out."""
 
 
-class Touch(NamedTuple):
-    job: int
-    token: str | None = None
+class Touch(OfLease):
+    """I am still at it: renew the lease."""
 
 
-class Release(NamedTuple):
-    job: int
-    token: str | None = None
+class Release(OfLease):
+    """Take it back: I have not begun."""
 
 
-class Kick(NamedTuple):
-    job: int
+class Kick(OfJob):
+    """Give it another chance."""
 
 
-class Status(NamedTuple):
-    job: int
+class Status(OfJob):
+    """How is it?"""
 
 
 class Stats(NamedTuple):
@@ -90,8 +97,8 @@ class Pong(NamedTuple):
     """I am here."""
 
 
-class JobId(NamedTuple):
-    job: int
+class JobId(OfJob):
+    """It is here, by this name."""
 
 
 class Empty(NamedTuple):
@@ -131,14 +138,15 @@ class Submitted(NamedTuple):
     lease_s: float = 0.0  # here and below, 0: as the broker has it when it matters
     max_attempts: int = 0
     key: str = ""
+    queue: str = ""
 
 
 class Delayed(Submitted):
     """Submitted, but nobody gets it before `start_at`."""
 
 
-class Matured(NamedTuple):
-    job: int
+class Matured(OfJob):
+    """Its delay is over."""
 
 
 class Delivered(NamedTuple):
@@ -154,8 +162,8 @@ class Touched(NamedTuple):
     deadline: float
 
 
-class Acked(NamedTuple):
-    job: int
+class Acked(OfJob):
+    """It is done, for good."""
 
 
 class Failed(NamedTuple):
@@ -163,8 +171,8 @@ class Failed(NamedTuple):
     retry_at: float
 
 
-class Retried(NamedTuple):
-    job: int
+class Retried(OfJob):
+    """Its pause after a failure is over."""
 
 
 class Requeued(NamedTuple):
@@ -172,8 +180,8 @@ class Requeued(NamedTuple):
     why: str  # disconnect or expiry
 
 
-class Released(NamedTuple):
-    job: int
+class Released(OfJob):
+    """Its worker gave it back unharmed."""
 
 
 class Died(NamedTuple):
@@ -181,8 +189,8 @@ class Died(NamedTuple):
     why: str  # the bad end of its last attempt
 
 
-class Kicked(NamedTuple):
-    job: int
+class Kicked(OfJob):
+    """It has another chance."""
 
 
 Record = (Submitted | Delayed | Matured | Delivered | Touched | Acked | Failed | Retried | Requeued | Released

@@ -55,10 +55,10 @@ def _put(rest: bytes) -> m.Command:
     words, dashes, payload = (b" " + rest).partition(b" -- ")
     if not dashes:
         raise ValueError("takes options, then ` -- ` and the payload")
-    return _options(m.Submit, words, payload)
+    return with_options(m.Submit, words, payload)
 
 
-def _alone(command: m.Command, rest: bytes) -> m.Command:
+def alone(command: m.Command, rest: bytes) -> m.Command:
     if rest:
         raise ValueError("takes no arguments")
     return command
@@ -77,7 +77,7 @@ def _id(word: str) -> int:
     return int(word)
 
 
-def _options(kind: Any, rest: bytes, *given: bytes) -> m.Command:
+def with_options(kind: Any, rest: bytes, *given: Any) -> m.Command:
     """A command by its fields from `name=value`; one in seconds, `wait_s`, is said as `wait`."""
     fields = {name.removesuffix("_s"): name for name in kind._field_defaults if name in OPTIONS}
     options = {}
@@ -93,7 +93,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], float, float]] = {
     # field: (what its word stands for, from, to)
     "delay_s": (float, 0, 365 * 86400), "priority": (int, -9, 9), "lease_s": (float, 0, 86400),
     "retries": (int, 0, 1000), "key": (str, 0, 0), "wait_s": (float, 0, 3600), "name": (str, 0, 0),
-    "state": (str, 0, 0), "after": (int, 0, 10**18), "limit": (int, 0, 1000),
+    "state": (str, 0, 0), "after": (int, 0, 10**18), "limit": (int, 0, 1000), "queue": (str, 0, 0),
 }
 
 
@@ -111,26 +111,26 @@ def checked(field: str, value: Any) -> Any:
 
 COMMANDS: dict[bytes, Callable[[bytes], m.Command]] = {
     b"SUBMIT": m.Submit,
-    b"REQUEST": partial(_alone, m.Reserve(short=True)),
+    b"REQUEST": partial(alone, m.Reserve(short=True)),
     b"ACK": partial(_lease, m.Ack),
     b"FAIL": partial(_lease, m.Fail),
     b"PUT": _put,
-    b"RESERVE": partial(_options, m.Reserve),
+    b"RESERVE": partial(with_options, m.Reserve),
     b"TOUCH": partial(_lease, m.Touch),
     b"RELEASE": partial(_lease, m.Release),
     b"STATUS": lambda rest: m.Status(_id(rest.decode())),
-    b"STATS": partial(_alone, m.Stats()),
-    b"JOBS": partial(_options, m.Jobs),
+    b"STATS": partial(alone, m.Stats()),
+    b"JOBS": partial(with_options, m.Jobs),
     b"KICK": lambda rest: m.Kick(_id(rest.decode())),
-    b"HELLO": partial(_options, m.Hello),
-    b"PING": partial(_alone, m.Ping()),
-    b"QUIT": partial(_alone, m.Quit()),
+    b"HELLO": partial(with_options, m.Hello),
+    b"PING": partial(alone, m.Ping()),
+    b"QUIT": partial(alone, m.Quit()),
 }
 
 
 def encode_command(command: m.Command) -> bytes:
     """Raises ValueError for what a line cannot carry."""
-    line = _words(command).encode() + (command.payload if isinstance(command, m.Submit) else b"")
+    line = WORDS.get(type(command), _words)(command).encode() + getattr(command, "payload", b"")
     if b"\n" in line or b"\r" in line:
         raise ValueError("a line cannot carry CR or LF; such a payload needs the binary protocol")
     return line + b"\n"
@@ -140,17 +140,21 @@ def _words(command: m.Command) -> str:
     """All but the payload; the short form where every option is at its default."""
     if isinstance(command, m.Submit):
         checked("key", command.key)
-        return "SUBMIT " if command == m.Submit(command.payload) else f"PUT{_given(command)} -- "
+        return "SUBMIT " if command == m.Submit(command.payload) else f"PUT{options_of(command)} -- "
     verb = type(command).__name__.upper()
     if isinstance(command, m.Reserve | m.Jobs | m.Hello):
-        return "REQUEST" if command == m.Reserve(short=True) else verb + _given(command)
+        return "REQUEST" if command == m.Reserve(short=True) else verb + options_of(command)
     return " ".join([verb, *(str(word) for word in command if word is not None)])
 
 
-def _given(command: m.Command) -> str:
+def options_of(command: Any) -> str:
+    """The options that are not at their default."""
     options = {name: getattr(command, name) for name in command._field_defaults}
     return "".join(f" {name.removesuffix('_s')}={value}" for name, value in options.items()
                    if value != command._field_defaults[name])
+
+
+WORDS: dict[type[Any], Callable[[Any], str]] = {}  # those of an extension's command, if they are special
 
 
 # ---- Replies
@@ -186,7 +190,7 @@ def decode_reply(line: bytes) -> m.Reply:
     if verb == b"ERROR":
         code, _, text = rest.decode().partition(" ")
         return m.Error(code, text)
-    if verb in (b"STATUS", b"STATS", b"JOBS"):
+    if rest[:1] in (b"{", b"["):
         return m.Report(verb.decode(), json.loads(rest))
     plain: dict[bytes, m.Reply] = {b"OK": m.Ok(), b"PONG": m.Pong(), b"EMPTY": m.Empty()}
     if line not in plain:

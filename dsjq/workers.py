@@ -37,8 +37,10 @@ class Producer(Connection):
 class Worker(Connection):
     """A lease belongs to its connection: when that ends, so do they."""
 
+    queue = ""  # which it works for
+
     def reserve(self, wait_s: float = 0.0) -> Job | None:
-        reply = self.call(Reserve(wait_s), extra_s=wait_s)
+        reply = self.call(Reserve(wait_s, queue=self.queue), extra_s=wait_s)
         return Job(*reply[:5]) if isinstance(reply, Reserved) else None
 
     def ack(self, job: Job) -> None:

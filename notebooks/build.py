@@ -16,7 +16,7 @@ from typing import Any
 import jupytext
 import nbclient
 import nbformat
-from jupyter_client import AsyncKernelManager
+from traitlets.config import Config
 
 HERE = Path(__file__).resolve().parent
 CELL_S_MAX = 300
@@ -42,9 +42,9 @@ def played(lesson: Path) -> Any:
         for shelf in ("scenarios", "zoo"):
             (Path(folder) / shelf).symlink_to(HERE.parent / shelf)
         # Over sockets of the file system: neither a port nor a network is needed.
-        manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+        sockets = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
         client = nbclient.NotebookClient(
-            notebook, km=manager, timeout=CELL_S_MAX, record_timing=False,
+            notebook, config=sockets, kernel_name="python3", timeout=CELL_S_MAX, record_timing=False,
             resources={"metadata": {"path": folder}},
         )  # fmt: skip
         client.execute(env=environment)

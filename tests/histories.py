@@ -138,6 +138,10 @@ class Told:
     def kick(self, job: str, **how: Any) -> None:
         self._call("auditor", "kick", {"id": job, "job": job}, {}, **how)
 
+    def intrude(self, question: str, reply: str, standing: str = "before AUTH", **how: Any) -> None:
+        asked = {"standing": standing, "question": question}
+        self._call("stranger 1", "intrude", asked, {"reply": reply}, **how)
+
     def stats(self, submitted: int, **states: int) -> None:
         none = dict.fromkeys(("pending", "in_flight", "failed", "done", "dead"), 0)
         self._call("auditor", "stats", {}, {"submitted": submitted, **none, **states})

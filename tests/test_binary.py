@@ -14,9 +14,10 @@ from test_text import commands, ids, keys, names, payloads, quick, replies
 from dsjq import Refused
 from dsjq import messages as m
 from dsjq import workers as lines
+from dsjq.extensions import routing
 from dsjq.extensions.binary import BATCH, FRAME_MAX, NUMBERS, PACKINGS, Frames, Producer, Worker
 from dsjq.extensions.codings import Offering
-from dsjq.lifecycle import Queue, apply, decide, due
+from dsjq.lifecycle import DECISIONS, Queue, apply, decide, due
 from dsjq.server import Link, Server
 from dsjq.text import LineCoding
 
@@ -77,9 +78,10 @@ def heard(data: bytes, *more: bytes) -> list[Any]:
 
 
 def test_every_message_has_a_number_of_its_own() -> None:
-    assert set(NUMBERS) == {*get_args(m.Command), *get_args(m.Reply)} - {m.Disconnect}
+    replies = {*get_args(m.Reply), routing.Copies}
+    assert set(NUMBERS) == {*DECISIONS, m.Hello, *replies} - {m.Disconnect}
     assert len(set(NUMBERS.values())) == len(NUMBERS)
-    assert all((number < 128) == (kind in get_args(m.Command)) for kind, number in NUMBERS.items())
+    assert all((number >= 128) == (kind in replies) for kind, number in NUMBERS.items())
 
 
 @quick
@@ -100,7 +102,7 @@ def test_a_reply_survives_the_wire(reply: m.Reply) -> None:
 @given(st.one_of(
     st.builds(m.Submit, payloads, st.floats(), st.integers(-20, 20), st.floats(),
               st.none() | st.integers(-5, 2000), keys),
-    st.builds(m.Reserve, st.floats(), st.just(False)),
+    st.builds(m.Reserve, st.floats(), st.just(False), names),
     st.builds(m.Jobs, st.none() | names, st.integers(-5, 10**18 + 5), st.integers(-5, 2000))))
 def test_what_a_line_may_not_ask_for_a_frame_may_not_either(command: Any) -> None:
     line = LineCoding()

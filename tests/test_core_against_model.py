@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dsjq import lifecycle
 from dsjq import messages as m
-from dsjq.extensions.snapshot import restore, snapshot
+from dsjq.extensions.snapshot import snapshot
 from dsjq.lifecycle import TIMED, TRANSITIONS, Queue, apply, decide, due
 
 ACK_TIMEOUT_S, MAX_ATTEMPTS, PAUSE_S = 5.0, 3, 2.0
@@ -225,7 +225,7 @@ class CoreAgainstModel(RuleBasedStateMachine):
         for record in self.records:
             apply(recovered, record)
         for record in snapshot(self.queue):
-            restore(restored, record)
+            apply(restored, record)
         assert visible(recovered) == visible(restored) == visible(self.queue)
         for queue in (self.queue, recovered, restored):
             self.go_on(queue)

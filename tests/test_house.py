@@ -18,7 +18,7 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
     "workers": 5, "__init__": 6, "cli": 10, "__main__": 11,
     "extensions": 5, "trace": 5, "scheduling": 5, "snapshot": 5, "log": 6, "folder": 6, "journal": 7,
     "sqlite": 7, "binary": 6, "codings": 7, "limits": 8, "credentials": 5, "security": 9,
-    "plain": 5, "top": 6, "dashboard": 6,
+    "plain": 5, "routing": 4, "top": 6, "dashboard": 6,
 }
 JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 WORLDS = {"world", "live", "conductor", "cast", "workload", "processes", "faults", "brokers", "runs", "cli"}
@@ -108,6 +108,33 @@ def test_children_need_the_standard_library_alone(path):
              if path.read_text().strip()], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_opens_with_its_idea(path):
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} says nothing of itself"
+
+
+SECRETS = {"secret", "hash", "digest", "password"}
+
+
+def compared_secrets(tree: ast.AST) -> list[int]:
+    """Lines in which one is compared as any text is: `==` takes the longer, the more of it is right."""
+    def names(node: ast.AST) -> set[str]:
+        found = {getattr(part, "id", "") or getattr(part, "attr", "") for part in ast.walk(node)}
+        return {word for name in found for word in name.lower().split("_")}
+
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Compare)
+            and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops)
+            and names(node) & SECRETS]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dsjq").rglob("*.py")), ids=lambda path: path.name)
+def test_secrets_are_compared_by_compare_digest_alone(path):
+    assert not compared_secrets(ast.parse(path.read_text())), "hmac.compare_digest takes equally long, always"
+
+
+@pytest.mark.parametrize(("code", "found"), [
+    ("user.secret == given", [1]), ("_hash(word) != kept", [1]), ("' ' in secret", []),
+    ("hmac.compare_digest(secret, given)", []), ("secret is None", []), ("secretary == 1", []),
+])
+def test_the_rule_sees_how_a_secret_is_compared(code, found):
+    assert compared_secrets(ast.parse(code)) == found
 
 
 def test_the_handbook_explains_each_invariant_where_the_report_points_to():

@@ -11,7 +11,7 @@ from test_server import ROOT, Wire, start, until
 
 from dsjq.broker import Broker
 from dsjq.cli import LIMITS
-from dsjq.extensions.limits import LimitedServer, Limits, Weighed
+from dsjq.extensions.limits import UNREAD_BYTES, LimitedServer, Limits, Weighed
 from dsjq.store import MemoryStore
 
 
@@ -103,6 +103,14 @@ def test_a_client_that_does_not_read_is_let_go_and_its_job_given_back() -> None:
                         deaf.socket.send(b"JOBS\n" * 1000)
             until(lambda: len(server.links) == 1)
         assert other.ask("REQUEST").startswith("JOB 1 ")
+
+
+def test_the_system_keeps_little_of_what_a_client_does_not_read() -> None:
+    with serving() as server, Wire(server.address) as wire:
+        assert wire.ask("PING") == "PONG"
+        [link] = server.links
+        kept = link.conn.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert kept <= 2 * UNREAD_BYTES  # Linux doubles it, for its own books
 
 
 def test_a_thread_that_cannot_start_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,15 @@
 """Each fault of the network on real processes: it bites, it ends, and the clients see what it says."""
+import sys
+
 import pytest
-from playing import came_to_rest, ending, only, ops_of, scenario
+from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import results, runs
+from dsjq_lab.brokers import Command
 from dsjq_lab.history import Op
+from dsjq_lab.report.telling import trace
+from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN
+from dsjq_lab.variation import Variation
 
 
 @pytest.fixture
@@ -123,3 +129,33 @@ def test_a_disturbance_that_disturbs_nothing_is_missed(tmp_path):
     folder = runs.play(scenario(tmp_path, faults, finish_within="4s"))
     assert only(ops_of(folder), process="nemesis")[-1].value["phase"] == "missed"
     assert "1 of 1 planned faults did not take effect: slice worker 1" in str(results.judged(folder).unproven)
+
+
+# -- Its record
+
+
+@pytest.fixture
+def black_box(tmp_path):
+    file = tmp_path / "four_commands.py"
+    file.write_text(FOUR_COMMANDS)
+    return Command(f"{sys.executable} {file} --port {{port}}")
+
+
+def test_of_a_black_box_the_picture_tells_which_answer_was_lost(tmp_path, black_box):
+    path = scenario(tmp_path, "[{when: {before_ack: 2}, lose_reply: that worker, to: ack}]")
+    folder = runs.play(path, broker=black_box)
+    (ack,) = only(ops_of(folder), f="ack", type="info")
+    story = trace(results.judged(folder).model)
+    assert UNKNOWN not in {message.fate for message in story.messages}
+    (heard,) = story.told_by([ack.index])  # a time-out
+    served = story.events[story.sent[heard.call].target]
+    assert (served.lane, served.state) == ("broker", "DONE")
+    assert story.sent[served.index].fate == LOST
+
+
+def test_a_network_without_faults_is_recorded_if_the_scenario_says_so(tmp_path, black_box):
+    folder = runs.play(scenario(tmp_path, "[]"), broker=black_box, variation=Variation(("network=record",)))
+    lines = {op.value["line"].split(" ")[0] for op in only(ops_of(folder), process="network", f="message")}
+    assert lines == {"SUBMIT", "JOB_ID", "REQUEST", "JOB", "EMPTY", "ACK", "OK"}
+    assert results.judged(folder).outcome == "pass"
+    assert {message.fate for message in trace(results.judged(folder).model).messages} == {DELIVERED}

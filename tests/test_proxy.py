@@ -10,6 +10,7 @@ import pytest
 from dsjq_lab.disturbances import DISTURBANCES
 from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import VERBS
+from dsjq_lab.wire import Ear
 
 TIMEOUT_S = 5
 BYTES = b"HELLO\n" + random.Random(1).randbytes(300_000) + b"\n"
@@ -171,3 +172,64 @@ def test_a_disturbance_of_nobody_there_is_refused(proxy):
 
 def test_every_verb_of_the_network_has_its_class():
     assert {verb for verb, deed in VERBS.items() if deed.of_the_network} == set(DISTURBANCES)
+
+
+# -- The record of what passed
+
+
+def record(proxy: Proxy, direction: str) -> list[tuple[str | None, int, bool]]:
+    """(the line, its bytes, whether it was passed on)."""
+    said = [op["value"] for op in proxy.record() if op["value"]["direction"] == direction]
+    return [(value["line"], value["size_bytes"], value["left_ns"] is not None) for value in said]
+
+
+def test_each_line_is_recorded_once_however_it_is_cut(proxy):
+    with call(proxy) as conn:
+        assert echoed(conn, b"ACK 1\nSUB") == b"ACK 1\nSUB"
+    with call(proxy) as conn:
+        for part in (b"SUBMIT a", b" b\nRE", b"QUEST\n"):
+            conn.sendall(part)
+            heard = b""
+            while len(heard) < len(part):
+                heard += conn.recv(100)
+    assert record(proxy, "up") == [("ACK 1", 6, True), ("SUBMIT a b", 11, True), ("REQUEST", 8, True)]
+    assert record(proxy, "down") == record(proxy, "up")
+    times = [(op["time_ns"], op["value"]["left_ns"]) for op in proxy.record()]
+    assert all(came_ns <= left_ns for came_ns, left_ns in times)
+    assert {op["value"]["link"] for op in proxy.record()} == {1, 2}
+
+
+def test_what_was_held_to_the_end_never_arrived(proxy):
+    with call(proxy) as conn:
+        assert proxy.disturb("worker 1", "partition", OPTIONS)
+        conn.sendall(b"ACK 1\n")
+        proof(proxy)
+        assert record(proxy, "up") == [("ACK 1", 6, False)]
+
+
+def test_an_answer_that_was_lost_was_given(proxy):
+    with call(proxy) as conn:
+        assert proxy.disturb("worker 1", "lose_reply", {"to": "any"})
+        conn.sendall(b"ACK 1\n")
+        proof(proxy)
+    assert record(proxy, "up") == [("ACK 1", 6, True)]
+    assert record(proxy, "down") == [("ACK 1", 6, False)]
+
+
+def test_half_of_what_was_cut_is_no_arrival(proxy):
+    with call(proxy) as conn:
+        assert proxy.disturb("worker 1", "cut", {"direction": "up"})
+        conn.sendall(b"ACK 1\n")
+        proof(proxy)
+        assert not conn.recv(100)
+    assert record(proxy, "up") == [("ACK 1", 6, False)]
+
+
+def test_bytes_of_another_language_are_bytes_and_secrets_are_no_ones_business(echo):
+    proxy = Proxy(echo, seed=1, speaks_lines=False)
+    with call(proxy) as conn:
+        assert echoed(conn, b"\0\1\n\2") == b"\0\1\n\2"
+    assert record(proxy, "up") == [(None, 4, True)]
+    proxy.close()
+    said = Ear("worker 1", 1, "up", speaks_lines=True).hear(b"AUTH me sesame\n", 5)
+    assert [message.op()["value"]["line"] for message in said] == ["AUTH ..."]

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import pytest
 from generated_histories import generate, plan
-from histories import Told
+from histories import MS, Told
 from stories import STORIES, lost_replies, traced, zombie_ack
 
 from dsjq_lab.model import Model
 from dsjq_lab.report import diagram, ladder
 from dsjq_lab.report.telling import lane_order, trace
-from dsjq_lab.report.trace import LOST, UNKNOWN, Event, Trace, abridged
+from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Event, Trace, abridged
 
 TOLD = {name: lambda tell=tell: tell().model() for name, tell in STORIES.items()}
 GENERATED = {  # of a queue that is right by construction, in a world that is not
@@ -244,3 +244,42 @@ def test_what_is_abridged_keeps_the_beginning_and_what_comes_before_the_effect()
     assert len(short) == 24 and short[:3] == events[:3] and effect in short
     assert short[-1].index - effect.index <= 3
     assert abridged(events[:24], [], 24) == events[:24]
+
+
+# -- Where the network was overheard
+
+
+def message(told: Told, client: str, direction: str, at: int, left: int | None, link: int = 1) -> None:
+    value = {"client": client, "link": link, "direction": direction, "size_bytes": 6, "line": "ACK a",
+             "left_ns": None if left is None else left * MS}  # fmt: skip
+    told.now_ms = at
+    told._op("network", "info", "message", value)
+
+
+@pytest.mark.parametrize(("ways", "fates", "served_ms"), [
+    ([], [UNKNOWN], None),  # nobody knows
+    ([("up", 21, None)], [LOST], None),  # it never arrived
+    ([("up", 21, 22)], [UNKNOWN], None),  # it did, and the broker may have read it
+    ([("up", 21, 22), ("down", 23, None)], [DELIVERED, LOST], 23),  # it was answered, in vain
+    ([("up", 21, 24), ("down", 26, 99)], [DELIVERED, LOST], 26),  # and too late
+])
+def test_the_record_of_the_network_tells_what_was_lost_on_which_way(ways, fates, served_ms):
+    told = Told()
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.ack("worker 1", "a", at=(20, 40), outcome="info", error="timeout")
+    for direction, at, left in ways:
+        message(told, "worker 1", direction, at, left)
+    told.now_ms = 50
+    told.empty("worker 1", at=(50, 51))
+    told.end()
+    story = trace(told.model())
+    ask = find(story, "worker 1", "ACK a")
+    served = [event for event in story.events if event.call == ask.index and event.kind == "serve"]
+    assert [round(event.time_ns / MS) for event in served] == [served_ms] * (served_ms is not None)
+    sent = [story.sent[event.index] for event in [ask, *served]]
+    assert [m.fate for m in sent] == fates
+    assert "network" not in story.lanes
+    verdicts = told.verdicts()
+    told.ops = [op for op in told.ops if op.process != "network"]
+    assert told.verdicts() == verdicts, "nobody is judged by it"

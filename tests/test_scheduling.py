@@ -10,7 +10,7 @@ from test_store_contract import STORES, Kind, opened
 
 from dsjq import messages as m
 from dsjq.extensions.scheduling import Backoff
-from dsjq.extensions.snapshot import restore, snapshot
+from dsjq.extensions.snapshot import snapshot
 from dsjq.lifecycle import Job, Queue, apply, due
 
 
@@ -84,7 +84,7 @@ TRIED_TWICE = [*LEASED, m.Released(1), m.Delivered(1, 5, "1.2", 8.0, 2)]
 def test_a_snapshot_shows_every_state_as_it_is(records: list[m.Record], end: m.Record) -> None:
     queue, restored = queue_after(*records, end), Queue()
     for record in snapshot(queue):
-        restore(restored, record)
+        apply(restored, record)
     assert visible(restored) == visible(queue)
     assert set(restored.timers) == set(queue.timers)
 
@@ -98,7 +98,7 @@ def test_a_restored_queue_hands_out_the_same_and_forgets_the_same() -> None:
         do(queue, m.Ack(id))
     restored = Queue(epoch=2)
     for record in snapshot(queue):
-        restore(restored, record)
+        apply(restored, record)
     assert list(restored.finished) == [2, 1, 3]
     assert do(restored, m.Submit(b"", key="k2")) == m.JobId(2)
     assert do(restored, m.Submit(b"")) == m.JobId(4)

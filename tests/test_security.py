@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from test_server import DEADLINE_S, ROOT, Wire, started, until
@@ -17,9 +16,11 @@ from test_server import DEADLINE_S, ROOT, Wire, started, until
 from dsjq import OutcomeUnknown, Producer, Refused, Worker
 from dsjq import messages as m
 from dsjq.broker import Broker
+from dsjq.extensions import binary as frames
 from dsjq.extensions.credentials import ROLES, Users, made, make_certificates
 from dsjq.extensions.limits import Limits, Weighed
 from dsjq.extensions.security import ANYBODY, MAY, Auth, Door, Guard, SecureServer, is_exposed, server_tls
+from dsjq.lifecycle import DECISIONS
 from dsjq.store import MemoryStore, Unusable
 from dsjq.text import COMMANDS
 
@@ -54,7 +55,8 @@ def serving(users: Users | None = None, tls: ssl.SSLContext | None = None) -> It
 
 def plain_lines() -> list[str]:
     arguments = {"PUT": " -- x", "SUBMIT": " x", "HELLO": " name=x",
-                 **dict.fromkeys(["REQUEST", "RESERVE", "STATS", "JOBS", "PING", "QUIT"], "")}
+                 "DECLARE": " queue x", "BIND": " x y", "UNBIND": " x y", "PUBLISH": " x y -- z",
+                 **dict.fromkeys(["REQUEST", "RESERVE", "STATS", "JOBS", "PING", "QUIT", "TOPOLOGY"], "")}
     return [verb + arguments.get(verb, " 1") for verb in map(bytes.decode, COMMANDS)]
 
 
@@ -71,9 +73,10 @@ def test_a_stranger_is_answered_nothing_but_ping_and_quit(users: Users) -> None:
 
 
 def test_each_command_is_somebodys_and_a_new_one_is_the_admins_alone() -> None:
-    commands = set(get_args(m.Command)) - {m.Disconnect}
+    commands = {*DECISIONS, m.Hello} - {m.Disconnect}
     assert set().union(*MAY.values()) <= commands
-    assert {command.__name__ for command in commands - set().union(*MAY.values())} == {"Kick", "Jobs"}
+    assert {command.__name__ for command in commands - set().union(*MAY.values())} == {
+        "Kick", "Jobs", "Declare", "Bind", "Unbind", "Topology"}
     assert {m.Ping, m.Quit} == ANYBODY
 
 
@@ -133,6 +136,20 @@ def test_clients_come_in_through_tls_with_their_secret(users: Users, certificate
                 worker.call(m.Kick(1))
         with pytest.raises(Refused, match="UNAUTHENTICATED"):
             Worker(*server.address, connect=Door(certificates / "ca.pem", "w", "wrong"))
+
+
+def test_frames_come_in_by_the_same_door(users: Users, certificates: Path) -> None:
+    tls = server_tls(certificates / "server.pem", certificates / "server.key", None)
+    with serving(users, tls) as server:
+        with frames.Producer(*server.address, connect=Door(certificates / "ca.pem", "p", SECRET)) as producer:
+            assert producer.submit_many([b"\0\n", b"x" * 200_000]) == [1, 2]
+            with pytest.raises(Refused, match="FORBIDDEN"):
+                producer.call(m.Reserve())
+        door = Door(certificates / "ca.pem", "w", SECRET)
+        with frames.Worker(*server.address, connect=door, prefetch=2) as worker:
+            job = worker.reserve()
+            assert job is not None and job.payload == b"\0\n"
+            worker.ack(job)
 
 
 def test_a_worker_that_hangs_up_while_it_waits_is_handed_nothing(certificates: Path) -> None:
@@ -221,6 +238,7 @@ def test_the_command_line_speaks_tls_and_says_who_it_is(users: Users, certificat
         how = ["--port", port, "--tls-ca", str(certificates / "ca.pem"), "--user"]
         assert dsjq("submit", "hello", *how, "p", secret=SECRET).stdout == "1\n"
         assert "UNAUTHENTICATED" in dsjq("submit", "hello", *how, "p", secret="wrong").stderr
+        assert '"submitted": 1' in dsjq("top", "--once", "--json", *how, "a", secret=SECRET).stdout
         assert "FORBIDDEN" in dsjq("kick", "--all", *how, "w", secret=SECRET).stderr
 
 

@@ -197,7 +197,10 @@ def test_stats_name_the_workers(a: Wire, b: Wire) -> None:
     assert a.ask("HELLO name=ann") == "OK"
     a.ask("SUBMIT x")
     a.ask("REQUEST")
-    assert '{"name": "ann", "jobs": [1]}' in b.ask("STATS")
+    assert b.ask("STATS").endswith('"workers": [{"name": "ann", "jobs": [1]}]}')  # b is none: it only asks
+    b.ask("SUBMIT y")
+    b.ask("REQUEST")
+    assert b.ask("STATS").endswith('"jobs": [1]}, {"name": "connection 2", "jobs": [2]}]}')
 
 
 def test_500_connections_at_once() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -17,13 +18,14 @@ from dsjq_lab.results import judged
 from dsjq_lab.scenario_network import OnTheWay
 from dsjq_lab.sim import explore as exploring
 from dsjq_lab.sim import stacks, stored
-from dsjq_lab.sim.experiment import Experiment
+from dsjq_lab.sim.experiment import Experiment, excused
 from dsjq_lab.sim.loader import SimUnsupported
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller
 from dsjq_lab.sim.strategies import STRATEGIES, Default, mix
 from dsjq_lab.variation import Variation
+from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict
 
 ROOT = Path(__file__).parent.parent
 ANSWERS = yaml.safe_load((ROOT / "zoo" / "answers.yaml").read_text())
@@ -76,6 +78,23 @@ def test_a_run_repeats_from_its_seed_and_from_its_schedule(strategy):
     churn = experiment("worker_churn", jobs=5)
     first, second = (churn.play(STRATEGIES[strategy](3, 5000)) for _ in range(2))
     assert first.digest == second.digest == churn.replay(first.schedule).digest
+
+
+def test_who_stood_still_for_longer_than_a_lease_accuses_nobody():
+    twice = Verdict("effect_once", VIOLATED, "job j1 had its effect twice")
+    for stalled_ns, status in ((0, VIOLATED), (2 * 10**9, UNKNOWN)):
+        model = SimpleNamespace(end=SimpleNamespace(epsilon_ns=stalled_ns),
+                                header=SimpleNamespace(ack_timeout_ns=10**9))
+        assert excused(twice, model).status == status
+        lost = twice._replace(invariant="no_lost_job")
+        assert excused(lost, model) == lost
+
+
+def test_what_a_scenario_expects_need_not_happen_in_every_interleaving():
+    """Restarted after its last job is done, a broker in memory loses nothing."""
+    late = experiment("broker_restart", jobs=1).play(Default(0))
+    assert late.result.outcome in ("fail", "unknown")
+    assert late.outcome != "fail"
 
 
 def test_seeds_take_different_courses():

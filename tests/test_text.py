@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from dsjq import messages as m
+from dsjq.extensions import routing
 from dsjq.text import (
     LINE_MAX,
     Lines,
@@ -76,11 +77,21 @@ states = st.none() | st.sampled_from(["DELAYED", "PENDING", "IN_FLIGHT", "FAILED
 
 keys = st.text(st.characters(exclude_characters="\r\n ", exclude_categories=["Cs"]), max_size=64)
 
-commands = st.one_of(
+names_or_none = st.just("") | names
+routed = st.one_of(
+    st.builds(routing.Declare, st.sampled_from(["queue", *routing.KINDS]), names),
+    st.builds(routing.Bind, names_or_none, names, names_or_none),
+    st.builds(routing.Unbind, names_or_none, names, names_or_none),
+    st.builds(routing.Publish, names, names_or_none.filter(lambda key: key != "--"), payloads,
+              st.floats(0, 1e6), st.integers(-9, 9), st.floats(0, 86400), st.none() | st.integers(0, 1000),
+              keys),
+    st.just(routing.Topology()),
+)
+commands = routed | st.one_of(
     payloads.map(m.Submit),
     st.builds(m.Submit, payloads, st.floats(0, 1e6), st.integers(-9, 9), st.floats(0, 86400),
               st.none() | st.integers(0, 1000), keys),
-    st.builds(m.Reserve, st.floats(0, 3600), st.just(False)), st.just(m.Reserve(short=True)),
+    st.builds(m.Reserve, st.floats(0, 3600), st.just(False), names_or_none), st.just(m.Reserve(short=True)),
     *[st.builds(kind, ids, tokens) for kind in (m.Ack, m.Fail, m.Touch, m.Release)],
     st.builds(m.Kick, ids), st.builds(m.Status, ids),
     st.builds(m.Jobs, states, ids, st.integers(0, 1000)),
@@ -195,7 +206,7 @@ def test_unknown_commands(line: bytes) -> None:
     (b"RESERVE wait=nan", "0 to 3600"),
     (b"RESERVE wait=inf", "0 to 3600"),
     (b"RESERVE wait=-1", "0 to 3600"),
-    (b"RESERVE queue=a", "wait="),
+    (b"RESERVE line=a", "wait="),
     (b"STATUS", "an id is a number"),
     (b"STATUS 1 2", "an id is a number"),
     (b"STATS all", "takes no arguments"),

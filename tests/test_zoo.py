@@ -95,10 +95,9 @@ def test_one_false_alarm_is_too_many() -> None:
     assert list(zoo.summary(rows))[-1] == "Reference   1 false alarms in 5 runs"
 
 
-def test_what_needs_changes_that_explore_has_not_is_said_not_to_be_explored() -> None:
-    found = zoo._explored("p05", {"run": "first_job", "set": ["load.jobs=15"], "caught_by": ["fifo"]}, jobs=1)
-    assert found.complaint == "not explored: it needs --set load.jobs=15"
-    assert (found.runs, found.caught) == (0, 0)
+def test_an_explored_patient_is_played_with_the_changes_of_its_answer() -> None:
+    found = zoo._explored("p05", zoo.answers()["p05"], jobs=1)
+    assert (found.complaint, found.caught) == ("", 1)
 
 
 def test_a_visit_tells_what_it_expected_and_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ from dsjq import cli, lifecycle
 from dsjq.lifecycle import Queue
 
 
-def most_urgent(queue: Queue) -> int:
-    return queue.pending[min(queue.pending)][0]
+def most_urgent(queue: Queue, pending: dict[int, list[int]]) -> int:
+    return pending[min(pending)][0]
 
 
 lifecycle._next = most_urgent

@@ -8,8 +8,8 @@ from dsjq import cli, lifecycle
 from dsjq.lifecycle import Queue
 
 
-def longest_here(queue: Queue) -> int:
-    return min(ids[0] for ids in queue.pending.values())
+def longest_here(queue: Queue, pending: dict[int, list[int]]) -> int:
+    return min(ids[0] for ids in pending.values())
 
 
 lifecycle._next = longest_here

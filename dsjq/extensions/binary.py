@@ -11,6 +11,7 @@ A frame is a batch. It is carried out when all of it has arrived, its answers wa
 leave together, and each is that of one command: of a hundred jobs submitted together one may be refused.
 """
 import json
+import socket
 import struct
 import time
 from collections import deque
@@ -22,14 +23,18 @@ from .. import messages as m
 from ..client import OutcomeUnknown, Refused
 from ..text import OPTIONS, checked
 from ..workers import Job
+from . import routing
 
 FRAME_MAX = 1 << 20  # bytes, its length not counted
+Connect = Callable[[tuple[str, int], float], socket.socket]
 BATCH = 1 << 16  # bytes of commands that a client puts into one frame, if they are many
 LENGTH = struct.Struct("<I")
 NUMBERS: dict[type[Any], int] = {  # never used for anything else again
     m.Submit: 1, m.Reserve: 2, m.Ack: 3, m.Fail: 4, m.Touch: 5, m.Release: 6, m.Kick: 7, m.Status: 8,
-    m.Stats: 9, m.Jobs: 10, m.Hello: 11, m.Ping: 12, m.Quit: 13,
+    m.Stats: 9, m.Jobs: 10, m.Hello: 11, m.Ping: 12, m.Quit: 13, routing.Declare: 14, routing.Bind: 15,
+    routing.Unbind: 16, routing.Publish: 17, routing.Topology: 18,
     m.Ok: 128, m.Pong: 129, m.JobId: 130, m.Empty: 131, m.Reserved: 132, m.Report: 133, m.Error: 134,
+    routing.Copies: 135,
 }
 
 # ---- Fields
@@ -173,8 +178,9 @@ def _command(frame: bytes, start: int, end: int) -> m.Command | m.Error:
 class Connection(client.Connection):
     """Speaks frames. Raises Refused if the broker does not."""
 
-    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0):
-        super().__init__(host, port, timeout_s=timeout_s)
+    def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0,
+                 connect: Connect = socket.create_connection):
+        super().__init__(host, port, timeout_s=timeout_s, connect=connect)
         try:
             [reply] = self.exchange("HELLO", b"HELLO binary/1\n", 1)
             if isinstance(reply, m.Error):
@@ -224,8 +230,8 @@ class Worker(Connection, workers.Worker):
     """
 
     def __init__(self, host: str, port: int, *, name: str | None = None, timeout_s: float = 10.0,
-                 prefetch: int = 1):
-        super().__init__(host, port, name=name, timeout_s=timeout_s)
+                 connect: Connect = socket.create_connection, prefetch: int = 1):
+        super().__init__(host, port, name=name, timeout_s=timeout_s, connect=connect)
         self.prefetch, self.ahead = prefetch, deque[Job]()
         self.renew_at = 0.0
 
@@ -270,7 +276,8 @@ class Worker(Connection, workers.Worker):
         asked = 0
         while len(jobs) == asked < count:
             more = min(count, 3 * asked or 1) - asked
-            questions = [m.Reserve(0.0 if asked else wait_s), *(more - 1) * [m.Reserve()]]
+            questions = [m.Reserve(0.0 if asked else wait_s, queue=self.queue),
+                         *(more - 1) * [m.Reserve(queue=self.queue)]]
             outcomes = self.call_many(questions, extra_s=wait_s)
             asked += more
             if problem := next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None):

@@ -89,7 +89,8 @@ class Seen:
             self.mark(record.job)
         elif isinstance(record, m.Delivered):
             self.hung.pop(record.holder, None)
-        elif (job := self.queue.jobs[record.job]).state == IN_FLIGHT and not isinstance(record, m.Touched):
+        elif (job := self.queue.jobs.get(getattr(record, "job", 0))) and job.state == IN_FLIGHT \
+                and not isinstance(record, m.Touched):
             why = ENDS.get(type(record)) or record.why  # only Requeued and Died are left
             self.ended[why] += 1
             self.hung.pop(job.holder, None)
@@ -108,7 +109,8 @@ class Watch:
     def look(self) -> dict[str, Any]:
         with self.broker.lock:
             queue, now = self.queue, time.monotonic() + self.seen.clock_s
-            oldest = min((heap[0] for heap in queue.pending.values()), default=None)
+            oldest = min((heap[0] for line in queue.lines.values() for heap in line.values()),
+                         default=None)
             leased = [queue.jobs[id] for ids in islice(queue.held.values(), SHOWN) for id in sorted(ids)]
             others = (job for job in queue.jobs.values() if job.state != IN_FLIGHT)
             totals = {"submitted": queue.submitted, "deliveries": queue.deliveries,

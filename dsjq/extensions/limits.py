@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from ..broker import Broker
 from ..lifecycle import Queue
-from ..messages import Acked, Command, Error, Record, Reply, Submit, Submitted
+from ..messages import Acked, Command, Error, Record, Reply, Submitted
 from ..server import Link, Server
 from ..store import Store
 from ..text import encode_reply
 from .codings import Offering
 
+UNREAD_BYTES = 1 << 16  # of replies that the system keeps for a client; by itself it would keep megabytes
 SPARE_DESCRIPTORS = 32  # for the listener, the store, logs, and whoever is being turned away
 
 
@@ -65,6 +66,7 @@ class LimitedLink(Link):
     def __init__(self, server: Server, conn: socket.socket):
         super().__init__(server, conn)
         self.host = conn.getpeername()[0]
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         self.begun: float | None = None  # when the command began of which only a part has arrived
 
     def receive(self) -> bytes:
@@ -94,7 +96,8 @@ class LimitedLink(Link):
 
     def execute(self, command: Command) -> Reply:
         self.begun = None
-        if isinstance(command, Submit) and (why := self.server.too_much(command)):
+        if (payload := getattr(command, "payload", None)) is not None \
+                and (why := self.server.too_much(len(payload))):
             return Error("QUEUE_FULL", why)
         return super().execute(command)
 
@@ -127,11 +130,11 @@ class LimitedServer(Server):
         self._forget(link.host)
         super().leave(link)
 
-    def too_much(self, submit: Submit) -> str:
+    def too_much(self, payload_bytes: int) -> str:
         """Which limit stands in the way of one more job; empty if none does."""
         if len(self.broker.queue.jobs) >= self.limits.jobs:
             return f"at most {self.limits.jobs} jobs wait or are at work"
-        if self.weighed.payload_bytes + len(submit.payload) > self.limits.payload_bytes:
+        if self.weighed.payload_bytes + payload_bytes > self.limits.payload_bytes:
             return f"payloads have at most {self.limits.payload_bytes} bytes in all"
         return ""
 

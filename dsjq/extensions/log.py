@@ -18,29 +18,30 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from ..lifecycle import Queue
+from ..lifecycle import Queue, apply
 from ..messages import Acked, Record, Submitted
 from ..store import StorageFull, Unusable
-from .snapshot import Totals, restore, snapshot
+from . import routing
+from .snapshot import Totals, snapshot
 
 GARBAGE_MIN = 50_000  # records; less is not worth the trouble
 BATCH = 1000  # how many records of a snapshot share an entry, how many entries are decoded at a time
 
 # ---- Entries: [["Submitted",1,"a payload"]]. New fields of a record come last, and have a default.
 
-KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Record), Totals)}
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Record), *routing.RECORDS, Totals)}
 RAW = {name: [n for n, hint in enumerate(get_type_hints(kind).values()) if hint is bytes]
        for name, kind in KINDS.items()}  # places of bytes; those that are not UTF-8 pass unchanged
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"),
                          default=lambda data: data.decode("utf-8", "surrogateescape"))
 
 
-def encode(records: Iterable[Record | Totals]) -> bytes:
+def encode(records: Iterable[Any]) -> bytes:
     text = _json.encode([[type(record).__name__, *record] for record in records])
     return text.encode("utf-8", "surrogateescape")
 
 
-def decode(entries: Iterator[bytes]) -> Iterator[Record | Totals]:
+def decode(entries: Iterator[bytes]) -> Iterator[Any]:
     while batch := list(islice(entries, BATCH)):  # three times as fast as one by one
         for records in json.loads((b"[%b]" % b",".join(batch)).decode("utf-8", "surrogateescape")):
             for name, *values in records:
@@ -128,7 +129,7 @@ class Log(ABC):
         """How many records there were, all or those up to position `last`."""
         count = 0
         for record in decode(self._entries(last)):
-            restore(queue, record)
+            apply(queue, record)
             count += 1
         return count
 

@@ -21,6 +21,7 @@ from ..text import LINE_MAX, decode_command
 from .codings import Offering
 from .credentials import Users
 from .limits import LimitedLink, LimitedServer, Limits, Weighed
+from .routing import Publish
 
 STRANGERS_LINE_MAX = 256
 STRANGERS_S = 10.0  # for the handshake, and again for AUTH
@@ -29,7 +30,7 @@ GUESSES_MAX = 3
 ANYBODY = {m.Ping, m.Quit}
 SOMEBODY = {*ANYBODY, m.Hello, m.Status, m.Stats}
 MAY = {
-    "producer": {*SOMEBODY, m.Submit},
+    "producer": {*SOMEBODY, m.Submit, Publish},
     "worker": {*SOMEBODY, m.Reserve, m.Ack, m.Fail, m.Touch, m.Release},
 }  # and the admin everything
 

@@ -5,10 +5,11 @@ then still missing are the totals, which count the detours as well.
 """
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import messages as m
-from ..lifecycle import DEAD, DELAYED, DONE, FAILED, PENDING, Job, Queue, apply
+from ..lifecycle import DEAD, DELAYED, DONE, EFFECTS, FAILED, PENDING, Job, Queue
+from .routing import topology
 
 
 class Totals(NamedTuple):
@@ -20,26 +21,27 @@ class Totals(NamedTuple):
     done: int
 
 
-def snapshot(queue: Queue) -> Iterator[m.Record | Totals]:
-    """What `restore` makes an empty queue equal to `queue` with."""
+def snapshot(queue: Queue) -> Iterator[Any]:
+    """What an empty queue becomes equal to `queue` by, when it is applied."""
+    yield from topology(queue)
     for job in chain(queue.finished.values(), queue.jobs.values()):
         yield from _life(job)
     yield Totals(queue.submitted, queue.deliveries, queue.requeued, queue.counts[DONE])
 
 
-def restore(queue: Queue, record: m.Record | Totals) -> None:
-    """Apply one record of a snapshot, or of what happened since."""
-    if isinstance(record, Totals):
-        queue.submitted, queue.deliveries, queue.requeued, queue.counts[DONE] = record
-    else:
-        apply(queue, record)
+def _count_on(queue: Queue, job: None, totals: Totals) -> None:
+    queue.submitted, queue.deliveries, queue.requeued, queue.counts[DONE] = totals
+
+
+EFFECTS[Totals] = _count_on
 
 
 def _life(job: Job) -> Iterator[m.Record]:
     id, kind, start_at = job.id, m.Submitted, 0.0
     if job.state == DELAYED:
         kind, start_at = m.Delayed, job.due
-    yield kind(id, job.payload, start_at, job.priority, job.lease_s, job.max_attempts, job.key)
+    yield kind(id, job.payload, start_at, job.priority, job.lease_s, job.max_attempts, job.key,
+               job.queue)
     if job.free:  # attempts that do not count are those before a kick
         yield m.Delivered(id, job.holder, job.token, job.due, job.free)
         yield m.Died(id, "snapshot")

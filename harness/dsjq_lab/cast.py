@@ -84,7 +84,7 @@ class Strike:
     due: bool = False  # the event that ends it has come
 
 
-def cast(scenario: Scenario, *, audited: bool) -> list[Member]:
+def cast(scenario: Scenario, *, audited: bool, strangers: bool) -> list[Member]:
     """Everybody who takes part, in the order of their start."""
     events = {moment.event for fault in scenario.faults for moment in (fault.trigger, fault.end)
               if isinstance(moment, When)}  # fmt: skip
@@ -112,6 +112,8 @@ def cast(scenario: Scenario, *, audited: bool) -> list[Member]:
     }
     settles_on = ("ok", "fail") if load.keyed else ("invoke",)
     members = [Member("broker", {})]
+    if strangers:
+        members += [Member(f"stranger {number}", common) for number in range(1, scenario.strangers + 1)]
     members += [Member("auditor", common)] if audited else []
     members += [Member(f"worker {number}", common | work) for number in range(1, workers.count + 1)]
     for number in range(1, load.producers + 1):

@@ -166,6 +166,8 @@ def parser() -> argparse.ArgumentParser:
     coursework.start_arguments(start)
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
+    coursework.grade_arguments(command("grade", "Score a submission of an exercise, or a folder of them."))
+    coursework.bundle_arguments(command("bundle", "Pack an exercise for Gradescope or GitHub Classroom."))
 
     command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
@@ -469,5 +471,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "zoo": zoo,
     "start": coursework.start,
     "check": coursework.check,
+    "grade": coursework.grade,
+    "bundle": coursework.bundle,
     "doctor": doctor,
 }

@@ -52,7 +52,8 @@ class Conductor:
         self.scenario, self.world, self.on_progress = scenario, world, on_progress
         self.tally = Tally(audited=not world.core)
         self.ledger = Ledger(scenario.workers.effect)
-        self.members = {member.name: member for member in cast(scenario, audited=not world.core)}
+        everybody = cast(scenario, audited=not world.core, strangers=world.knows_strangers)
+        self.members = {member.name: member for member in everybody}
         self.broker = self.members["broker"]
         self.strikes = Strikes(self, list(self.members.values()), scenario.seed)
         self.moments: list[tuple[int, int, Callable[[], None]]] = []  # a heap: when, a tie-breaker, what
@@ -272,7 +273,7 @@ class Conductor:
         patience_ns = to_ns(timeout_s(ack_timeout_s) + self.scenario.workers.work_time_s + PAUSES_S)
         self.play(until=lambda: not self.silent(patience_ns) or self.world.now_ns() > now_ns + patience_ns)
         self.mishaps += [f"{worker.name} has stopped asking" for worker in self.silent(patience_ns)]
-        if self.world.lateness_ns >= to_ns(ack_timeout_s / 4):
+        if self.world.own_lateness_ns >= to_ns(ack_timeout_s / 4):
             self.mishaps.append(TOO_BUSY)
         self.dismiss(now_ns + 2 * patience_ns)
         self.strikes.let_go()

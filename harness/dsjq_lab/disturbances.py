@@ -8,14 +8,17 @@ its end, and no reader can tell intent from chance. A disturbance is asked about
 import fcntl
 import random
 import socket
+import ssl
 import struct
 import termios
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from dsjq_lab.workload import through_tls
+
 if TYPE_CHECKING:
-    from dsjq_lab.proxy import Connection, Stream
+    from dsjq_lab.links import Connection, Stream
 
 SECOND_NS = 1_000_000_000
 PIECE_GAP_NS = 500_000  # so that the reader sees one piece before the next arrives
@@ -266,6 +269,8 @@ class SlowReader(Disturbance):
             self.guest.setsockopt(socket.SOL_SOCKET, buffer, GUEST_BUFFER_BYTES)  # before it connects
         self.guest.settimeout(GUEST_TIMEOUT_S)
         self.guest.connect(self.options["broker"])
+        if self.options["ca"]:
+            self.guest, _ = through_tls(self.guest, self.options["ca"])
         self.guest.setblocking(False)
         self.moved_ns, self.sent_bytes = time.monotonic_ns(), 0
 
@@ -274,7 +279,7 @@ class SlowReader(Disturbance):
             while True:
                 self.sent_bytes += self.guest.send(self.QUESTION)
                 self.moved_ns = now_ns
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             unread = struct.unpack("i", fcntl.ioctl(self.guest, termios.FIONREAD, bytes(4)))[0]
             if unread and now_ns - self.moved_ns > STUCK_NS:
                 self.bite(sent_bytes=self.sent_bytes, unread_bytes=unread)

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from dsjq_lab import shim, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
+from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.ports import PortLease
@@ -32,6 +33,7 @@ READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
+STRANGER = ["-P", "-m", "dsjq_lab.clients.stranger"]
 NO_FILE = "-shm"  # what processes that use SQLite share: it is made anew
 SIGNALS: dict[Signal, int] = {
     "kill": signal.SIGKILL, "term": signal.SIGTERM, "pause": signal.SIGSTOP, "resume": signal.SIGCONT
@@ -54,6 +56,9 @@ class LiveWorld:
         data = folder / "data"
         data.mkdir()
         options = scenario.broker
+        self.door: Door | None = None
+        if broker.has_door and (options.tls or options.users):
+            self.door = Door(tls=options.tls, users=options.users, host="127.0.0.1")
         self.place = Place(
             host="127.0.0.1",
             port=self.port_lease.port,
@@ -63,6 +68,7 @@ class LiveWorld:
             store=options.store,
             backoff_s=options.backoff_s,
             backoff_cap_s=options.backoff_cap_s,
+            door=self.door,
         )
         self.platter = data.with_name("platter")
         of_the_disk = any(fault.of_the_disk for fault in scenario.faults)
@@ -70,8 +76,12 @@ class LiveWorld:
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
         self.proxy: Proxy | None = None
-        if any(fault.of_the_network for fault in scenario.faults):
-            self.proxy = Proxy((self.place.host, self.place.port), scenario.seed)
+        if scenario.network == "record" or any(fault.of_the_network for fault in scenario.faults):
+            authority = self.door.introduce("stranger")["ca"] if self.door else ""
+            self.proxy = Proxy(
+                (self.place.host, self.place.port), scenario.seed, authority,
+                speaks_lines=broker.speaks_lines and not self.door,
+            )  # fmt: skip
             self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
         self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)
         self.processes = Processes(folder / "logs")
@@ -85,8 +95,16 @@ class LiveWorld:
         return self.broker.core
 
     @property
+    def knows_strangers(self) -> bool:
+        return self.door is not None and self.door.users is not None
+
+    @property
     def lateness_ns(self) -> int:
         return self.canary.lateness_ns
+
+    @property
+    def own_lateness_ns(self) -> int:
+        return self.canary.lateness_ns  # who is late in a busy machine, nobody knows
 
     @property
     def is_durable(self) -> bool:
@@ -116,10 +134,15 @@ class LiveWorld:
             return
         role, _, number = name.partition(" ")
         port = self.proxy.port(name) if self.proxy else self.place.port
-        introduction = self.broker.introduce(self.place._replace(port=port))
-        told = json.dumps({**config, **introduction, "port": port, "core": self.core})
-        argv = [sys.executable, *self.broker.client(), role, number, told]
-        self.running[name] = self.processes.spawn(name, argv, channel=self.open_channel(name))
+        told = {**config, **self.broker.introduce(self.place._replace(port=port)), "port": port}
+        told |= {"core": self.core or role == "stranger"}  # whom nobody greets
+        env = {}
+        if self.door:
+            told |= self.door.introduce(role)
+            env = self.door.environment()
+        program = STRANGER if role == "stranger" else self.broker.client()
+        argv = [sys.executable, *program, role, number, json.dumps(told)]
+        self.running[name] = self.processes.spawn(name, argv, env=env, channel=self.open_channel(name))
 
     def open_channel(self, name: str) -> socket.socket:
         """The other end."""
@@ -234,6 +257,8 @@ class LiveWorld:
     def collect(self) -> None:
         for op in trace.read(self.trace):
             self.write(op)
+        for op in self.proxy.record() if self.proxy else ():
+            self.write(op)
 
     def write(self, fields: Mapping[str, Any]) -> Op:
         op = Op(self.ops_written, **fields)
@@ -279,6 +304,8 @@ class LiveWorld:
         self.processes.close()
         if self.proxy:
             self.proxy.close()
+        if self.door:
+            self.door.close()
         self.port_lease.close()
         self.history.close()
 

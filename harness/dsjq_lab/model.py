@@ -47,6 +47,7 @@ class Model:
         self.lost_over_ns: list[float] = []  # sorted
         self.connections: list[Connection] = []
         self.broken_replies: list[Op] = []  # garbage, more than was asked for, and strange greetings
+        self.intrusions: list[Op] = []  # how each ended, of those that did
         self.stats: list[tuple[Call, dict[str, Any]]] = []
         self.listings: list[Listing] = []
         self.dead: set[str] = set()  # nonces that the broker lists as dead, and that were not kicked since
@@ -54,6 +55,7 @@ class Model:
         self.kicks: list[tuple[str, Call]] = []  # (nonce, the operator's call)
         self.effects: list[Op] = []  # the ledger, as the lab kept it
         self.trace: list[Op] = []  # the broker's own, where it keeps one
+        self.overheard: list[Op] = []  # messages on the way, where the proxy kept a record
         self.resources: list[Op] = []  # what the broker used, and when
         self.failed_syncs: list[FailedSync] = []
         self.deaths: list[Death] = []

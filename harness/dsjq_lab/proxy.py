@@ -2,14 +2,14 @@
 
 Each client process has a port of its own, so it is known who speaks without a word being understood. What
 arrives there goes on to the broker, and its answers back, byte by byte the same: unless a disturbance
-(disturbances.py) is upon that client's link. One thread moves all bytes; with nothing to disturb it adds some
-tens of microseconds to a question and its answer (`python -m bench proxy`).
+(disturbances.py) is upon that client's link (links.py). One thread moves all bytes, and keeps a record of
+them; with nothing to disturb it adds less than 100 µs to a question and its answer (`python -m bench proxy`).
 """
 
+import itertools
 import math
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -18,189 +18,24 @@ from contextlib import suppress
 from typing import Any
 
 from dsjq_lab.disturbances import DISTURBANCES, Disturbance
+from dsjq_lab.links import HARD, READ, Connection
 from dsjq_lab.ports import PortLease
+from dsjq_lab.wire import Said
 
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-CHUNK_BYTES = 1 << 16
-WAITING_BYTES_MAX = 1 << 20  # then the stream is read no further, as with any full buffer
 TICK_S = 0.02
 BACKLOG = 1024
-HARD = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
-END = b""  # of a stream
-
-
-class Stream:
-    """One direction of one connection."""
-
-    def __init__(self, connection: "Connection", direction: str) -> None:
-        self.connection, self.direction = connection, direction
-        near, far = connection.near, connection.far
-        self.source, self.sink = (near, far) if direction == "up" else (far, near)
-        self.waiting: deque[tuple[int, bytes]] = deque()  # (when it may leave, what)
-        self.waiting_bytes = self.passed_bytes = 0
-        self.ended = False  # its source has said all
-        self.done = False  # and its sink was told so
-        self.full = False  # its sink takes nothing now
-        self.lost_to: Disturbance | None = None  # which swallows all that still comes
-
-    @property
-    def reads(self) -> bool:
-        return not self.ended and self.waiting_bytes < WAITING_BYTES_MAX
-
-    def take(self, now_ns: int) -> None:
-        """Reads what there is, and sends it on or keeps it."""
-        data = self.source.recv(CHUNK_BYTES)
-        if data == END:
-            self.ended = True
-            self.waiting.append((self.waiting[-1][0] if self.waiting else now_ns, END))
-        elif self.lost_to is not None:
-            self.lost_to.bite(lost_bytes=len(data))
-        else:
-            for delay_ns, piece in self.treated(data, now_ns):
-                due_ns = max(now_ns + delay_ns, self.waiting[-1][0] if self.waiting else 0)
-                self.waiting.append((due_ns, piece))
-                self.waiting_bytes += len(piece)
-            self.passed_bytes += len(data)
-        self.give(now_ns)
-
-    def treated(self, data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
-        pieces = [(0, data)]
-        for disturbance in self.connection.disturbances():
-            pieces = [
-                (delay_ns + more_ns, part)
-                for delay_ns, piece in pieces
-                for more_ns, part in disturbance.treat(self, piece, now_ns)
-            ]
-        return pieces
-
-    def give(self, now_ns: int) -> None:
-        """Sends what is due."""
-        self.full = False
-        while self.waiting and self.waiting[0][0] <= now_ns and not self.held:
-            due_ns, data = self.waiting.popleft()
-            if data == END:
-                self.done = True
-                self.sink.shutdown(socket.SHUT_WR)
-                return
-            try:
-                sent = self.sink.send(data)
-            except BlockingIOError:
-                sent = 0
-            self.waiting_bytes -= sent
-            if sent < len(data):
-                self.waiting.appendleft((due_ns, data[sent:]))
-                self.full = True
-                return
-
-    @property
-    def held(self) -> bool:
-        return any(disturbance.holds(self) for disturbance in self.connection.disturbances())
-
-    def hurry(self) -> None:
-        """What was delayed is due now."""
-        self.waiting = deque((0, data) for _, data in self.waiting)
-
-
-class Connection:
-    """One client's connection to the proxy, and the proxy's to the broker on its behalf."""
-
-    def __init__(self, proxy: "Proxy", client: str, near: socket.socket, far: socket.socket) -> None:
-        self.proxy, self.client, self.near, self.far = proxy, client, near, far
-        for end in (near, far):
-            end.setblocking(False)
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.up, self.down = Stream(self, "up"), Stream(self, "down")
-        self.watched: dict[socket.socket, int] = {}
-        self.forsaken = self.is_cut = self.closed = False
-
-    def disturbances(self) -> Iterator[Disturbance]:
-        for victim in (self.client, "broker"):
-            if victim in self.proxy.disturbances:
-                yield self.proxy.disturbances[victim]
-
-    def move(self, end: socket.socket, mask: int, now_ns: int) -> None:
-        """Something can be read from one of its ends, or written to it."""
-        outward, inward = (self.up, self.down) if end is self.near else (self.down, self.up)
-        try:
-            if mask & READ and not self.closed and outward.reads:
-                outward.take(now_ns)
-            if mask & WRITE and not self.closed:
-                inward.give(now_ns)
-        except OSError:  # one end was reset: so is the other
-            self.abort()
-        self.settle()
-
-    def give(self, now_ns: int) -> None:
-        """Sends what has become due."""
-        try:
-            for stream in (self.up, self.down):
-                stream.give(now_ns)
-        except OSError:
-            self.abort()
-        self.settle()
-
-    def settle(self) -> None:
-        """Closes what is over, and watches the rest for what matters now."""
-        if self.is_cut or (self.up.done and self.down.done):
-            self.close()
-        if self.closed:
-            return
-        for end, stream, other in ((self.near, self.up, self.down), (self.far, self.down, self.up)):
-            if self.forsaken and end is self.near:
-                continue
-            mask = (READ if stream.reads else 0) | (WRITE if other.full else 0)
-            self.watch(end, mask)
-
-    def watch(self, end: socket.socket, mask: int) -> None:
-        before = self.watched.get(end, 0)
-        if mask == before:
-            return
-        self.watched[end] = mask
-        if not before:
-            self.proxy.selector.register(end, mask, self)
-        elif mask:
-            self.proxy.selector.modify(end, mask, self)
-        else:
-            self.proxy.selector.unregister(end)
-
-    @property
-    def next_due_ns(self) -> int | None:
-        """When something may leave that is only late, neither held nor stuck."""
-        due = [s.waiting[0][0] for s in (self.up, self.down) if s.waiting and not s.full and not s.held]
-        return min(due, default=None)
-
-    def cut_off(self) -> None:
-        """It is closed when what is due has been sent, and nothing more is heard."""
-        self.is_cut = True
-
-    def forsake(self) -> None:
-        """The client's end is closed, the broker's stays open; what comes from there is heard by nobody."""
-        self.watch(self.near, 0)
-        self.near.close()
-        self.forsaken = self.up.ended = self.up.done = True
-        self.up.waiting.clear()
-        self.down.lost_to = Disturbance(lambda proof: None, "", {})
-
-    def abort(self) -> None:
-        for end in (self.near, self.far):
-            with suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, HARD)
-        self.close()
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            for end in (self.near, self.far):
-                self.watch(end, 0)
-                end.close()
-            self.proxy.connections.discard(self)
 
 
 class Proxy:
     """For one thread, which selects on it (it has a fileno) and then calls `receive`; leaving it ends all."""
 
-    def __init__(self, broker: tuple[str, int], seed: int) -> None:
-        self.broker, self.seed = broker, seed
+    def __init__(
+        self, broker: tuple[str, int], seed: int, authority: str = "", *, speaks_lines: bool = True
+    ) -> None:
+        """`authority`, a file, signed the certificate of a broker that speaks TLS: guests must, too."""
+        self.broker, self.seed, self.authority, self.speaks_lines = broker, seed, authority, speaks_lines
+        self.said: list[Said] = []  # all that passed, or should have
+        self.numbers = itertools.count(1)  # of connections
         self.lock = threading.RLock()  # between the thread that moves bytes and the one that disturbs them
         self.selector = selectors.DefaultSelector()
         self.connections: set[Connection] = set()
@@ -234,7 +69,7 @@ class Proxy:
         """From now on, until `calm`; False if the broker was not there to be disturbed."""
         with self.lock:
             self.count += 1
-            more = {**options, "broker": self.broker}
+            more = {**options, "broker": self.broker, "ca": self.authority}
             disturbance = DISTURBANCES[verb](
                 lambda proof: self.tell(victim, disturbance, proof), f"{self.seed} {self.count}", more
             )
@@ -266,6 +101,11 @@ class Proxy:
         self.bell.recv(4096)
         while self.news:
             yield self.news.popleft()
+
+    def record(self) -> Iterator[dict[str, Any]]:
+        """What was said on the way, as operations of a history."""
+        with self.lock:
+            yield from (message.op() for message in self.said)
 
     def close(self) -> None:
         self.closing = True

@@ -71,6 +71,7 @@ class _Reading:
             "stats": self.stats,
             "dead": self.dead,
             "kick": self.kick,
+            "intrude": self.intrude,
         }
 
     def read(self) -> None:
@@ -80,6 +81,7 @@ class _Reading:
             "lab": self.lab,
             "ledger": model.effects.append,
             "broker": model.trace.append,
+            "network": model.overheard.append,
         }
         for op in model.ops:
             if act := special.get(op.process):
@@ -242,6 +244,10 @@ class _Reading:
             self.model.dead.discard(nonce)
         else:
             self.model.perhaps_kicked.add(nonce)
+
+    def intrude(self, call: Call, invoke: Op, end: Op | None) -> None:
+        if end is not None:
+            self.model.intrusions.append(end)
 
     # Connections
 

@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from dsjq_lab.scenario_faults import EVENTS, Deed, Fault, Timed, When
-from dsjq_lab.scenario_format import Load, Workers
+from dsjq_lab.scenario_format import BrokerOptions, Load, Workers
 from dsjq_lab.scenario_values import THAT_JOB, PositiveDuration
 from dsjq_lab.scenario_verbs import AnyDeed
 from dsjq_lab.yaml12 import Document, Mistake
 
 TRIGGERS = ("at", "every", "when", "after")
+LISTENERS = ("coalesce", "corrupt", "lose_reply")  # they understand what is said on the way
 Complaint = tuple[str, str]  # the key that it is about, the message
 
 
@@ -24,6 +25,10 @@ def quarrels(document: Document) -> Iterator[Mistake]:
     load, workers = sound(Load, data.get("load")), sound(Workers, data.get("workers", {}))
     counts = {"producer": load and load.producers, "worker": workers and workers.count}
     finish_s = sound(PositiveDuration, data.get("finish_within", "20s"))
+    broker = sound(BrokerOptions, data.get("broker", {}))
+    if data.get("strangers") and broker and not broker.users:
+        yield Mistake(*document.keys["strangers",], "value", "nobody is a stranger where nobody is asked for "
+                      "a name: it needs 'broker: {users: true}'")  # fmt: skip
     for word, message in worker_quarrels(workers):
         yield Mistake(*document.keys["workers", word], "value", message)
     entries = data.get("faults")
@@ -37,6 +42,7 @@ def quarrels(document: Document) -> Iterator[Mistake]:
                 *event_quarrels(deed, workers),
                 *end_quarrels(deed, list(entry), finish_s),
                 *chain_quarrels(deed, deeds, i),
+                *listener_quarrels(deed, broker),
             ):
                 yield Mistake(*document.keys["faults", i, word], "value", message)
 
@@ -53,6 +59,11 @@ def worker_quarrels(workers: Workers | None) -> Iterator[Complaint]:
         yield "release_rate", "'fail_rate' and 'release_rate' are at most 1 together"
     if workers and workers.max_runtime_s is not None and not workers.renew:
         yield "max_runtime", "'max_runtime' ends the renewals of a lease: it needs 'renew: true'"
+
+
+def listener_quarrels(deed: Deed, broker: BrokerOptions | None) -> Iterator[Complaint]:
+    if broker and broker.tls and deed.verb in LISTENERS:
+        yield deed.verb, f"a {deed.verb} needs to hear what is said, and TLS keeps that from it"
 
 
 def trigger_quarrels(deed: Deed, words: list[str]) -> Iterator[Complaint]:

@@ -37,6 +37,7 @@ LAST_TRIES = 3
 SHOWN = 80  # letters of a broken reply
 Record = dict[str, Any]
 WORDS = ("naïve", "café", "", "Ærø", "wait;", "straße", "東京", "--", "100%", "\t", "'quoted'", "\\n", "🐇")
+SECRET = "DSJQ_LAB_SECRET"  # environment variable: that of the user who a client is told to be
 NOT_NOW = "ERROR DRAINING"  # refused, and welcome again when the broker is back
 COUNTS = ("submitted", "delayed", "pending", "in_flight", "failed", "done", "dead")
 
@@ -132,6 +133,18 @@ class LineClient:
         self.timeout_s = timeout_s
         self.socket = socket.create_connection(("127.0.0.1", config["port"]), timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.nothing_yet: type[OSError] = BlockingIOError  # raised by one who was asked not to wait
+        if config.get("ca"):
+            self.socket, self.nothing_yet = through_tls(self.socket, config["ca"])
+        if config.get("user"):
+            self.say_who(config["user"], os.environ[SECRET])
+
+    def say_who(self, user: str, secret: str) -> None:
+        """Raises OSError if that user is not let in; it has no word of what was said to the secret."""
+        try:
+            self.ask(f"AUTH {user} {secret}")
+        except Refused as refusal:
+            raise OSError(f"AUTH {user}: {' '.join(str(refusal).split(' ')[:2])}") from None
 
     def ask(self, question: str, sent: Callable[[], None] = lambda: None) -> str:
         """The reply without its line end. Refused or Unknown if it is not what was hoped for."""
@@ -177,11 +190,23 @@ class LineClient:
 
     def _expect_silence(self) -> None:
         """What is here before the question was asked is no reply to it."""
-        if select.select([self.socket], [], [], 0)[0] and (data := self.socket.recv(65536)):
-            raise Unknown(f"extra: {shown(data)}")
+        if not select.select([self.socket], [], [], 0)[0]:
+            return
+        self.socket.settimeout(0)
+        with suppress(self.nothing_yet):  # TLS also says things for itself
+            if data := self.socket.recv(65536):
+                raise Unknown(f"extra: {shown(data)}")
 
     def close(self) -> None:
         self.socket.close()
+
+
+def through_tls(opened: socket.socket, authority: str) -> tuple[socket.socket, type[OSError]]:
+    """Through it; and what it raises where another one raises BlockingIOError."""
+    import ssl  # takes as long as all the rest of a start, and few need it
+
+    trusting = ssl.create_default_context(cafile=authority)
+    return trusting.wrap_socket(opened, server_hostname="127.0.0.1"), ssl.SSLWantReadError
 
 
 class Connection(Protocol):
@@ -526,16 +551,19 @@ def nothing(reply: str) -> Record:
     return {}
 
 
-ROLES = {"producer": produce, "worker": work, "auditor": audit}
+Play = Callable[[Client, Channel, Record], None]
+ROLES: dict[str, Play] = {"producer": produce, "worker": work, "auditor": audit}
 
 
-def main(role: str, number: str, config: Record, speak: Speak = LineClient) -> None:
+def main(
+    role: str, number: str, config: Record, speak: Speak = LineClient, roles: dict[str, Play] = ROLES
+) -> None:
     process = f"{role} {number}" if role != "auditor" else role
     channel = Channel(int(os.environ["DSJQ_LAB_CHANNEL"]), process, config["gates"])
     signal.signal(signal.SIGTERM, lambda *_: channel.wishes.add("stop"))
     client = Client(channel, config, speak)
     with suppress(Stopped):
-        ROLES[role](client, channel, config)
+        roles[role](client, channel, config)
     client.close()
 
 

@@ -63,8 +63,16 @@ class World(Protocol):
         """Whether the broker speaks the four core commands alone, so that it has no counts to audit."""
 
     @property
+    def knows_strangers(self) -> bool:
+        """Whether the broker asks who comes: else nobody is a stranger."""
+
+    @property
     def lateness_ns(self) -> int:
         """The greatest delay so far with which this machine woke a thread: the ε of this run."""
+
+    @property
+    def own_lateness_ns(self) -> int:
+        """As much of it as has befallen the lab itself: too much, and the lab cannot say who has failed."""
 
     @property
     def ready_timeout_s(self) -> float:

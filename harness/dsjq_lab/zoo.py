@@ -107,9 +107,8 @@ def _broker(name: str, black_box: bool) -> list[str]:
 def _explored(name: str, answer: Answer, jobs: int) -> Row:
     scenario, right = answer["run"], set(answer["caught_by"])
     nothing = Row(name, scenario, "explored", answer["caught_by"], {}, 0, 0, None, None)
-    if answer.get("set"):
-        return nothing._replace(complaint=f"not explored: it needs --set {' '.join(answer['set'])}")
     words = [scenario, *_broker(name, black_box=False), "--runs", f"{INTERLEAVINGS}", "--jobs", f"{jobs}"]
+    words += [word for change in answer.get("set", ()) for word in ("--set", change)]
     command = [sys.executable, "-m", "dsjq_lab", "explore", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, 1, 4):

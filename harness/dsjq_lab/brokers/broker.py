@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from dsjq_lab import workload
+from dsjq_lab.door import Door
 
 
 class Place(NamedTuple):
@@ -19,6 +20,7 @@ class Place(NamedTuple):
     store: str  # "memory": what it is asked to keep ends with it
     backoff_s: float | None = None
     backoff_cap_s: float = 0.0
+    door: Door | None = None
 
 
 class Broker(ABC):
@@ -26,7 +28,9 @@ class Broker(ABC):
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
     is_python: bool  # started as `python FILE …` or `python -m MODULE …`: the lab can load its shim first
     limits_attempts: bool  # it was told the limit, so that it may be held to it
+    speaks_lines = True  # on the wire; what is said in another language is recorded as bytes alone
     gives_back_at_disconnect = True  # else a job waits for the end of its lease, also if its worker is gone
+    has_door = False  # can be told to speak TLS, and whom to let in
     ready_within_s: float | None = None  # None: it is quick
     not_asked: ClassVar[Mapping[str, str]] = {}  # invariants that say nothing of it, and why
     attached = ""  # the address of one that already runs: it is not ours to start, to stop or to strike

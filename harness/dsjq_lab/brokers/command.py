@@ -22,8 +22,9 @@ class Command(Broker):
     core = True
     is_python = False
 
-    def __init__(self, text: str) -> None:
-        self.name = text
+    def __init__(self, text: str, folder: Path = Path()) -> None:
+        """`folder` is where it is to be run."""
+        self.name, self.folder = text, folder
         try:
             self.words = shlex.split(text)
         except ValueError as error:
@@ -34,8 +35,9 @@ class Command(Broker):
                 raise UsageError(f"{{{word}}} stands for nothing{did_you_mean(word, PLACEHOLDERS)}")
         if "port" not in self.placeholders:
             raise UsageError("the lab must tell the broker its port: write {port} into its command")
-        if shutil.which(self.words[0]) is None:
-            raise UsageError(f"no such program, or it may not be executed: {self.words[0]}")
+        program = self.words[0]
+        if shutil.which(folder / program if "/" in program else program) is None:
+            raise UsageError(f"no such program, or it may not be executed: {program}")
         self.keeps_data = "data" in self.placeholders
         self.limits_attempts = "max_attempts" in self.placeholders
 
@@ -43,7 +45,11 @@ class Command(Broker):
     def file(self) -> Path | None:
         """Of `python3 mine.py …`: the program, which can be explored."""
         is_python = PYTHON.fullmatch(Path(self.words[0]).name) and self.words[1:2]
-        return Path(self.words[1]) if is_python and self.words[1].endswith(".py") else None
+        return self.folder / self.words[1] if is_python and self.words[1].endswith(".py") else None
+
+    def explorer(self, scenario: Path) -> tuple[list[str], Path]:
+        """What stands before the command that explores it, and where that finds the scenario."""
+        return [], scenario
 
     def is_durable(self, store: str) -> bool:
         return self.keeps_data and super().is_durable(store)

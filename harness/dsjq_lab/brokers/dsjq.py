@@ -13,6 +13,7 @@ class Dsjq(Broker):
     core = False
     is_python = True
     limits_attempts = True
+    has_door = True
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
@@ -31,11 +32,15 @@ class Dsjq(Broker):
             options["--backoff-cap"] = f"{place.backoff_cap_s:g}s"
         if self.is_durable(place.store):
             options |= {"--data": str(place.data), "--store": place.store}
+        if place.door:
+            options |= place.door.options()
         return [sys.executable, *program, *(word for option in options.items() for word in option)]
 
 
 class DsjqFrames(Dsjq):
     """The installed one; its clients speak frames to it."""
+
+    speaks_lines = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class Real(Broker):
     core = True
     is_python = False
     limits_attempts = False
+    speaks_lines = False
     not_asked: ClassVar[Mapping[str, str]] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
     scheme: ClassVar[str]  # of its address
     module: ClassVar[str]  # of its clients

@@ -1,17 +1,21 @@
-"""The commands of coursework: `start`, `check`."""
+"""The commands of coursework: `start` and `check` for students, `grade` and `bundle` for those who teach."""
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsjq_lab.report.plain import visible
 
 if TYPE_CHECKING:
-    from dsjq_lab.grading.results import Report
+    from dsjq_lab.grading.results import Mark, Report
 
-AS_EXPECTED, WRONG, USAGE, UNKNOWN = 0, 1, 2, 4
+AS_EXPECTED, WRONG, USAGE, LAB_FAILED, UNKNOWN = 0, 1, 2, 3, 4
+FORMATS = ("text", "json", "md", "junit", "gradescope", "classroom")
+PROFILES = ("standard", "small")
 
 
 def check_arguments(parser: argparse.ArgumentParser, broker: str, broker_cmd: str) -> None:
@@ -43,10 +47,25 @@ def start(args: argparse.Namespace) -> int:
     return AS_EXPECTED
 
 
+def grade_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--submission", type=Path, metavar="DIR",
+                      help="a folder with broker.cmd; or a folder of such folders")  # fmt: skip
+    what.add_argument("--from", type=Path, dest="stored", metavar="F.json",
+                      help="nothing is run: a stored result in another format")  # fmt: skip
+    parser.add_argument("--hidden", type=Path, metavar="DIR", help="more checks, of the same form")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--out", type=Path, metavar="F", help="a file; of a batch a folder, or ./results")
+    parser.add_argument("--profile", choices=PROFILES, default="standard", help="small: half a CPU, 768 MB")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="of a batch: J at a time")
+
+
 def check(args: argparse.Namespace) -> int:
     """The visible checks, in their order, up to the first that does not pass."""
     from dsjq_lab import brokers, progress
     from dsjq_lab.grading import exercise, judge
+    from dsjq_lab.grading import progress as last
     from dsjq_lab.grading.results import PASSED, Report, lines
     from dsjq_lab.scenario import ScenarioErrors
 
@@ -70,6 +89,8 @@ def check(args: argparse.Namespace) -> int:
             print(*map(visible, lines(mark)), sep="\n", flush=True)
         if mark.verdict != PASSED and not args.all:
             break
+    passed = len(report.marks) == len(asked_for.checks) and report.score == asked_for.points
+    last.note(asked_for.name, passed, conclusion(report, asked_for.points, len(asked_for.checks)))
     if args.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -94,3 +115,122 @@ def exit_code(report: "Report") -> int:
     if FAILED in verdicts:
         return WRONG
     return AS_EXPECTED if verdicts == {PASSED} else UNKNOWN
+
+
+def grade(args: argparse.Namespace) -> int:
+    """Exit code 0 as soon as there is a valid result, whatever the score; 3 if the grader did not finish."""
+    from dsjq_lab.errors import UsageError
+    from dsjq_lab.grading import batch, exercise
+    from dsjq_lab.grading.formats import FORMATS
+    from dsjq_lab.grading.grade import Task, grade
+    from dsjq_lab.grading.limits import PROFILES
+    from dsjq_lab.scenario import ScenarioErrors
+
+    form = FORMATS["json" if args.json else args.format]
+    if args.stored:
+        return deliver(args, form, stored(args.stored))
+    folder = exercise.find(args.exercise).resolve()
+    if not args.submission.is_dir():
+        raise UsageError(f"no such folder: {args.submission}")
+    if args.hidden:
+        close_to_others(args.hidden)
+    if batch.is_batch(args.submission):
+        return grade_all(args, folder)
+    hidden = args.hidden and args.hidden.resolve()
+    task = Task(folder, hidden, args.submission.resolve(), PROFILES[args.profile])
+
+    def keep(report: "Report") -> None:
+        if args.out:
+            replace(args.out, form(report))
+
+    def tell(mark: "Mark") -> None:
+        print(f"{mark.verdict:<15} {mark.name}  {mark.seconds:.1f} s", file=sys.stderr, flush=True)
+
+    try:
+        report = grade(task, keep, tell)
+    except ScenarioErrors as errors:
+        print(f"dsjq-lab: nothing was graded\n{errors}", file=sys.stderr)
+        return USAGE
+    return deliver(args, form, report)
+
+
+def deliver(args: argparse.Namespace, form: "Callable[[Report], str]", report: "Report") -> int:
+    if args.out:
+        replace(args.out, form(report))
+        print(visible(report.line()))
+    else:
+        print(form(report), end="")
+    if report.grader_error:
+        print(f"dsjq-lab: {report.grader_error}", file=sys.stderr)
+        return LAB_FAILED
+    return AS_EXPECTED
+
+
+def stored(path: Path) -> "Report":
+    from dsjq_lab.errors import UsageError
+    from dsjq_lab.grading.results import Report
+
+    try:
+        fields = json.loads(path.read_text())
+        return Report.of_json(fields.get("report", fields))  # of a batch, or of one
+    except (OSError, ValueError, KeyError) as problem:
+        raise UsageError(f"{path} is no result in JSON: {problem}") from None
+
+
+def replace(path: Path, text: str) -> None:
+    """In one step: whoever reads it finds the whole of the old one, or the whole of the new one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def close_to_others(hidden: Path) -> None:
+    if hidden.is_dir() and hidden.stat().st_mode & 0o077:
+        hidden.chmod(0o700)
+        print(f"{hidden} is closed to others now (chmod 700)", file=sys.stderr)
+
+
+def bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
+    parser.add_argument("--format", choices=("gradescope", "classroom"), required=True)
+    parser.add_argument("--hidden", type=Path, metavar="DIR", help="more checks, of the same form")
+    parser.add_argument("--out", type=Path, metavar="F.zip", help="default: build-03-….zip")
+
+
+def bundle(args: argparse.Namespace) -> int:
+    from dsjq_lab.grading import bundle, exercise
+    from dsjq_lab.scenario import ScenarioErrors
+
+    folder = exercise.find(args.exercise).resolve()
+    out = args.out or Path(f"{folder.parent.name}-{folder.name}-{args.format}.zip")
+    try:
+        packed = bundle.FORMATS[args.format](folder, args.hidden)
+    except ScenarioErrors as errors:
+        print(f"dsjq-lab: nothing was packed\n{errors}", file=sys.stderr)
+        return USAGE
+    out.write_bytes(packed)
+    told = {"file": str(out), "bytes": len(packed)}
+    print(json.dumps(told) if args.json else f"{out}: {len(packed) >> 10} KiB")
+    return AS_EXPECTED
+
+
+def grade_all(args: argparse.Namespace, folder: Path) -> int:
+    from dsjq_lab.grading import batch
+
+    out = args.out or Path("results")
+    words = [str(folder), "--profile", args.profile]
+    words += ["--hidden", str(args.hidden.resolve())] if args.hidden else []
+    asked = [folder, args.hidden] if args.hidden else [folder]
+    everybody = batch.submissions(args.submission)
+    width = max(len(each.name) for each in everybody)
+    rows: list[batch.Row] = []
+    for row in batch.graded(args.submission, words, asked, out, args.jobs):
+        rows.append(row)
+        batch.write(rows, out)
+        progress = f"{len(rows):>4} of {len(everybody)}  {visible(row.line(width))}"
+        print(progress, file=sys.stderr if args.json else sys.stdout, flush=True)
+    if args.json:
+        print((out / "results.json").read_text(), end="")
+    else:
+        print("", *map(visible, batch.summary(sorted(rows))), f"{out}/results.csv", sep="\n")
+    return LAB_FAILED if any(row.report.grader_error for row in rows) else AS_EXPECTED

@@ -8,9 +8,12 @@ import hashlib
 from pathlib import Path
 
 from dsjq_lab.errors import UsageError
-from dsjq_lab.grading import exercise, repair
+from dsjq_lab.grading import exercise, repair, submission
 
 SEEDS = 1_000_000
+HOW = "HOW.md"
+COMMAND = (f"python3 {exercise.PATIENT} --port {{port}} --ack-timeout {{ack_timeout}}s "
+           "--max-attempts {max_attempts} --data {data}\n")  # fmt: skip
 STORY = """\
 # yaml-language-server: $schema={schema}
 scenario: 1
@@ -63,6 +66,8 @@ def set_up(asked: exercise.Exercise, into: Path, student: str) -> list[Path]:
         words = {"title": asked.title, "student": student or "Your name", "seed": seed}
         schema = Path(exercise.__file__).parents[1] / "scenario.schema.json"
         written[into / repair.OWN] = STORY.format(seed=seed, schema=schema)
+        written[into / HOW] = (asked.folder.parent / exercise.PAGE).read_text(encoding="utf-8")
+        written[into / submission.FILE] = COMMAND
         written[into / "explanation.md"] = EXPLANATION.format(**words)
     if there := [path for path in written if path.exists()]:
         raise UsageError(f"{there[0]} is there already, and nothing was changed: choose another folder")

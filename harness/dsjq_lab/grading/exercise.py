@@ -122,6 +122,14 @@ def folders() -> list[Path]:
     return [folder for _, folder in sorted(found.items())]
 
 
+def title(folder: Path) -> str:
+    """Of one whose checks may be of any kind."""
+    try:
+        return str(yaml12.read((folder / FILE).read_bytes()).data["title"])
+    except (OSError, YamlError, KeyError, TypeError):
+        return "(not valid)"
+
+
 def load(folder: Path, hidden: Path | None = None) -> Exercise:
     """The exercise, with the checks of a hidden folder after its own. ScenarioErrors with every mistake."""
     sheet, checks = read(folder, hidden=False)

@@ -17,7 +17,8 @@ from dsjq_lab.conductor import Snapshot
 from dsjq_lab.errors import LabError
 from dsjq_lab.grading import repair
 from dsjq_lab.grading.conversation import Conversation, Failed
-from dsjq_lab.grading.exercise import Asked, Check, Exercise
+from dsjq_lab.grading.exercise import PATIENT, Asked, Check, Exercise
+from dsjq_lab.grading.exploring import explore
 from dsjq_lab.grading.results import FAILED, NEEDS_A_PERSON, PASSED, Mark
 from dsjq_lab.live import READY_TIMEOUT_S
 from dsjq_lab.ports import PortLease
@@ -26,7 +27,6 @@ from dsjq_lab.report import pictures, terminal
 from dsjq_lab.report.explain import explain
 from dsjq_lab.results import Result, judged
 from dsjq_lab.scenario import load
-from dsjq_lab.sim import explore
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 
@@ -42,17 +42,25 @@ class Finding(NamedTuple):
 
 
 def judge(asked: Asked, broker: Broker, watch: Watch = lambda snapshot: None) -> Mark:
-    check, started_s = asked.check, time.monotonic()
+    started_s = time.monotonic()
     finding = find(asked, broker, 1.0, watch)
     if finding.may_be_busy:
         finding = find(asked, broker, SLOWER, watch)
+    return marked(asked, finding, time.monotonic() - started_s)
+
+
+def marked(asked: Asked, finding: Finding, seconds: float) -> Mark:
+    check = asked.check
     return Mark(
         check.name, check.points, finding.verdict, finding.evidence,
-        check.explain, finding.runs, asked.hidden, round(time.monotonic() - started_s, 2),
+        check.explain, finding.runs, asked.hidden, round(seconds, 2),
     )  # fmt: skip
 
 
-def find(asked: Asked, broker: Broker, time_scale: float, watch: Watch) -> Finding:
+def find(
+    asked: Asked, broker: Broker, time_scale: float, watch: Watch = lambda snapshot: None
+) -> Finding:
+    """What one attempt finds."""
     if missing := untold(asked.check, broker):
         return Finding(FAILED, f"its command does not say {missing}, so the broker cannot know it")
     try:
@@ -64,7 +72,7 @@ def find(asked: Asked, broker: Broker, time_scale: float, watch: Watch) -> Findi
             case "patient":
                 return examined(asked, broker)
             case _:
-                return explored(asked, broker, time_scale)
+                return explored(asked, broker)
     except NotReady as problem:
         return Finding(FAILED, str(problem), may_be_busy=not problem.crashed)
     except LabError as problem:
@@ -92,7 +100,7 @@ def talk(asked: Asked, broker: Broker, time_scale: float) -> Finding:
         place = place_of(asked.check, folder, port, time_scale)
         processes = stack.enter_context(Processes(folder / "logs"))
         process = processes.spawn("broker", broker.command(place), env=broker.environment(place))
-        processes.wait_ready(process, port, READY_TIMEOUT_S * time_scale)
+        processes.wait_ready(process, port, broker.ready_within_s or READY_TIMEOUT_S * time_scale)
         try:
             Conversation.load(asked.path).hold((place.host, port), said.append, time_scale)
         except Failed as failed:
@@ -164,26 +172,16 @@ def can_be_explored(broker: Broker) -> bool:
     return isinstance(broker, Dsjq) or (isinstance(broker, Command) and broker.file is not None)
 
 
-def explored(asked: Asked, broker: Broker, time_scale: float) -> Finding:
+def explored(asked: Asked, broker: Broker) -> Finding:
     check = asked.check
-    words = [str(asked.path), "--runs", str(check.runs), "--jobs", "1", "--seed", "0"]
-    words += [word for change in check.variation.changes for word in ("--set", change)]
-    match broker:
-        case Command():
-            words += ["--broker-cmd", broker.name]
-        case Dsjq(file=Path() as file):
-            words += ["--broker", str(file)]
-    exploration = explore.Exploration(explore.as_asked(*words, quiet=True, time_scale=time_scale))
-    exploration.run()
-    if exploration.broken:
-        raise LabError(exploration.broken)
-    outcome, _ = exploration.outcome()
-    if outcome == "fail":
-        failure = exploration.failures[0]
-        story = [", ".join(failure["names"]), *failure["story"]]
-        return Finding(FAILED, "\n".join(story), (failure["folder"],) if "folder" in failure else ())
-    if outcome == "unknown":
-        why = exploration.refused or "no run proved anything"
+    changes = [word for change in check.variation.changes for word in ("--set", change)]
+    result = explore(asked.path, broker, "--runs", str(check.runs), "--seed", "0", *changes)
+    failures = result["failures"]
+    if result["outcome"] == "fail":
+        story = [", ".join(failures[0]["names"]), *failures[0]["story"]]
+        return Finding(FAILED, "\n".join(story), (failures[0].get("folder", ""),))
+    if result["outcome"] == "unknown":
+        why = result["refused"] or "no run proved anything"
         return Finding(NEEDS_A_PERSON, f"cannot be explored: {why}")
     return Finding(PASSED)
 
@@ -194,9 +192,10 @@ def explored(asked: Asked, broker: Broker, time_scale: float) -> Finding:
 def examined(asked: Asked, broker: Broker) -> Finding:
     terms = asked.check.patient
     assert terms is not None
-    if not isinstance(broker, Dsjq) or broker.file is None:
-        return Finding(FAILED, "It is judged by its file: --broker broker.py, with story.yaml beside it.")
-    own = broker.file.parent / repair.OWN
+    file = broker.file if isinstance(broker, Dsjq | Command) else None
+    if file is None:
+        return Finding(FAILED, f"Which file is it? Say --broker {PATIENT}, with {repair.OWN} beside it.")
+    own = file.parent / repair.OWN
     try:
         if terms.asks == "scenario":
             return Finding(PASSED, repair.shown(asked.path, own, terms))

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsjq_lab import library, runs
-from dsjq_lab.brokers import Dsjq
-from dsjq_lab.errors import LabError
+from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.grading.exercise import Patient
+from dsjq_lab.grading.exploring import explore
 from dsjq_lab.results import judged
 from dsjq_lab.scenario import Scenario, ScenarioErrors, load
-from dsjq_lab.sim import explore
 from dsjq_lab.verdict import VIOLATED
 
 OWN = "story.yaml"  # beside the broker.py that it is about
@@ -82,7 +81,7 @@ def shown(patient: Path, own: Path, terms: Patient) -> str:
     return f"{named} broken in {sick.broken} of {sick.runs} {sick.how}; the reference keeps all its promises."
 
 
-def repaired(patient: Path, mended: Dsjq, own: Path, terms: Patient) -> str:
+def repaired(patient: Path, mended: Broker, own: Path, terms: Patient) -> str:
     """Where the repaired broker was seen to do well; NotShown if that is not enough."""
     shown(patient, own, terms)  # else there is nothing to hold it against
     beside = [*LIBRARY, *(DURABLE_LIBRARY if terms.keeps else ())]
@@ -93,7 +92,7 @@ def repaired(patient: Path, mended: Dsjq, own: Path, terms: Patient) -> str:
     return f"It keeps all promises in your scenario, and in {', '.join(beside)}."
 
 
-def hold(path: Path, mended: Dsjq, **how: Any) -> None:
+def hold(path: Path, mended: Broker, **how: Any) -> None:
     found = count(path, mended, **how)
     told, folder = story(path, mended, found) if found.broken else ("", found.folder)
     if found.broken:
@@ -140,7 +139,7 @@ def objections(scenario: Scenario, terms: Patient) -> Iterator[str]:
 
 def count(
     path: Path,
-    broker: Dsjq,
+    broker: Broker,
     focus: Sequence[str] = (),
     *,
     live: bool = False,
@@ -152,27 +151,17 @@ def count(
     return found or played(path, broker, focus, runs_live)
 
 
-def explored(path: Path, broker: Dsjq, focus: Sequence[str], schedules: int) -> Count | None:
+def explored(path: Path, broker: Broker, focus: Sequence[str], schedules: int) -> Count | None:
     """None: the explored world lacks something that the scenario needs."""
-    exploration = searched(path, broker, "--runs", f"{schedules}", "--count", wanted=focus)
-    if exploration.refused:
+    names = [*focus, *(STANDSTILL if "everything_finishes" in focus else ())]
+    only = ["--only", ",".join(names)] if names else []
+    result = explore(path, broker, "--runs", f"{schedules}", "--count", *only)
+    if result["refused"]:
         return None
-    counts = exploration.counts()
-    return Count(counts["failing"], counts["runs"], counts["runs"] - counts["unknown"], EXPLORED)
+    return Count(result["failing"], result["runs"], result["runs"] - result["unknown"], EXPLORED)
 
 
-def searched(path: Path, broker: Dsjq, *words: str, wanted: Sequence[str] = ()) -> explore.Exploration:
-    names = [*wanted, *(STANDSTILL if "everything_finishes" in wanted else ())]
-    studied = ["--broker", str(broker.file)] if broker.file else []
-    args = explore.as_asked(str(path), *studied, "--jobs", "1", *words, wanted=names, quiet=True)
-    exploration = explore.Exploration(args)
-    exploration.run()
-    if exploration.broken:
-        raise LabError(exploration.broken)
-    return exploration
-
-
-def played(path: Path, broker: Dsjq, focus: Sequence[str], times: int) -> Count:
+def played(path: Path, broker: Broker, focus: Sequence[str], times: int) -> Count:
     first = load(path).seed
     broken, proved, story, folder = 0, 0, "", ""
     for seed in range(first, first + times):
@@ -187,9 +176,9 @@ def played(path: Path, broker: Dsjq, focus: Sequence[str], times: int) -> Count:
     return Count(broken, times, proved, "runs on real processes", story, folder)
 
 
-def story(path: Path, broker: Dsjq, found: Count) -> tuple[str, str]:
+def story(path: Path, broker: Broker, found: Count) -> tuple[str, str]:
     """How it was broken, and the folder of that run; of schedules, the first that breaks it, shrunk."""
     if found.story:
         return found.story, found.folder
-    failure = searched(path, broker, "--runs", f"{found.runs}").failures[0]
+    failure = explore(path, broker, "--runs", f"{found.runs}")["failures"][0]
     return "\n".join([", ".join(failure["names"]), *failure["story"]]), failure.get("folder", "")

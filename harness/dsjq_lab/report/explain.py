@@ -43,6 +43,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "legal_transitions": "no such step in the life of a job",
     "no_leak": "not given back",
     "replies_match": "not what was asked for",
+    "strangers_refused": "must not be: not a refusal",
 }
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
@@ -213,6 +214,8 @@ def said(op: Op) -> str:
             return f"STATS -> {', '.join(f'{n} {what}' for what, n in value.items() if what != 'conn' and n)}"
         case "dead", "ok":
             return f"JOBS state=DEAD -> {len(value['dead'])} jobs"
+        case "intrude", _:
+            return f"{value['question']} {value['standing']} -> {value.get('reply', op.error)}"
     return f"{op.f.upper()} -> {op.error or 'OK'}"
 
 

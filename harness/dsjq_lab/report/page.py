@@ -51,7 +51,11 @@ def comparison(runs: Sequence[tuple[Result, Path]]) -> str:
     traces = [trace_of(result.model) for result, _ in runs]
     paces = [pace(result.model) for result, _ in runs]
     names = [name(result) for result, _ in runs]
-    rows = [[text(what), *map(text, values)] for what, values in figures([result for result, _ in runs])]
+    rows = [
+        [emphasis.format(text(cell)) for cell in (what, *values)]
+        for what, values in figures([result for result, _ in runs])
+        for emphasis in ["<b>{}</b>" if len({*values}) > 1 else "{}"]  # where they differ
+    ]
     body = "".join([
         f"<h1>{' · '.join(map(text, names))}</h1>",
         f"<section>{table(['', *map(text, names)], rows)}</section>",

@@ -4,7 +4,8 @@ A call has three moments: the client asks, the broker serves, the client hears. 
 only lies between the others. Where the broker kept a trace, its record names the moment; elsewhere it is put
 as late as can be: before the answer, and before anything that presupposes it. A call whose answer never came
 may or may not have been served. It is drawn as served only where there is proof: the broker's record, or a
-job that came back although nobody heard that it was taken.
+job that came back although nobody heard that it was taken. Where the network was overheard, its record tells
+what never arrived, and what was answered in vain.
 """
 
 from bisect import bisect_right
@@ -17,6 +18,7 @@ from dsjq_lab.history import Op, no_garbage
 from dsjq_lab.model import Model
 from dsjq_lab.reading import MORTAL, POLITE
 from dsjq_lab.report.explain import HEALED, STRUCK, submission
+from dsjq_lab.report.overheard import Overheard, Wire
 from dsjq_lab.report.trace import DELIVERED, LOST, UNKNOWN, Band, Event, Message, Trace
 from dsjq_lab.seen import UNFELT, Delivery, Strike, nonce_of
 
@@ -88,11 +90,12 @@ class _Telling:
         self.holders: dict[str, int] = {}  # a client's connection -> the broker's name for it
         self.spoke_ns: dict[str, list[int]] = defaultdict(list)  # when each process gave a sign of life
         self.last_ns = max((op.time_ns for op in model.ops), default=model.header.start_ns)
+        self.wire = Wire(model.overheard)
 
     def told(self) -> Trace:
         self.acquaint()
-        for invoke, end in self.calls():
-            self.call(invoke, end)
+        for invoke, end, next_ns in self.calls():
+            self.call(invoke, end, self.wire.of(invoke.process, invoke.time_ns, next_ns))
         for strike in self.model.strikes:
             self.strike(strike)
         self.exits()
@@ -130,19 +133,24 @@ class _Telling:
 
     # -- Calls
 
-    def calls(self) -> Iterator[tuple[Op, Op | None]]:
-        """Each question with its end, if its client lived to see one."""
-        open: dict[str, Op] = {}
+    def calls(self) -> Iterator[tuple[Op, Op | None, int]]:
+        """Each question with its end, if its client lived to see one, and when it asked the next."""
+        asked: dict[str, Op] = {}
+        ends: dict[int, Op] = {}  # by the index of the question
+        next_ns: dict[int, int] = {}
+        for op in self.model.ops:
+            before = asked.get(op.process)
+            if op.type == "invoke":
+                if before:
+                    next_ns[before.index] = op.time_ns
+                asked[op.process] = op
+            elif before and before.index not in ends:
+                ends[before.index] = op
         for op in self.model.ops:
             if op.type == "invoke":
-                if killed := open.get(op.process):
-                    yield killed, None
-                open[op.process] = op
-            elif op.process in open:
-                yield open.pop(op.process), op
-        yield from ((killed, None) for killed in open.values())
+                yield op, ends.get(op.index), next_ns.get(op.index, self.last_ns + 1)
 
-    def call(self, invoke: Op, end: Op | None) -> None:
+    def call(self, invoke: Op, end: Op | None, overheard: Overheard | None) -> None:
         record = self.record_of(invoke, end)
         job = self.job_of(end or invoke) or self.job_of(invoke)
         if record and not job:
@@ -153,15 +161,20 @@ class _Telling:
         ask = self.moment(invoke.time_ns, client, "ask", words, ops=(invoke.index,), **about)
         replied = end is not None and heard_reply(end)
         serve = hear = None
-        if replied or record or self.came_to_light(invoke, jobs):
+        answered_ns = overheard.answered_ns if overheard else None
+        if replied or record or answered_ns or self.came_to_light(invoke, jobs):
             time_ns = record.time_ns if record else self.latest_ns(invoke, end, jobs)
+            if answered_ns and not record:
+                time_ns = min(time_ns, answered_ns) if replied else answered_ns
             state = recorded(record) if record else self.outcome(invoke, end, jobs)
             serve = self.moment(time_ns, BROKER, "serve", words, ask, state=state, **about)
             serve.measured = record is not None
         if end is not None:
             hear = self.moment(end.time_ns, client, "hear", answer(end), ask, ops=(end.index,), **about)
         if serve is None:
-            self.send(ask, None, BROKER, words, LOST if end and unreachable(end) else UNKNOWN)
+            stopped = overheard is not None and overheard.arrived_ns is None  # on the way
+            lost = stopped or (end is not None and unreachable(end))
+            self.send(ask, None, BROKER, words, LOST if lost else UNKNOWN)
         else:
             self.send(ask, serve, BROKER, words, DELIVERED)
             if hear and replied:
@@ -324,6 +337,8 @@ def recorded(record: Op) -> str:
 def question(invoke: Op) -> str:
     if invoke.f == "submit":
         return f"{submission(invoke.value)} {nonce_of(invoke.value['payload'])}"
+    if "question" in invoke.value:  # of a stranger
+        return str(invoke.value["question"])
     return QUESTIONS.get(invoke.f) or f"{invoke.f.upper()} {invoke.value.get('id', '')}".rstrip()
 
 
@@ -338,6 +353,8 @@ def answer(end: Op) -> str:
         return f"JOB {value['id']}" + (f" attempt {attempt}" if attempt else "")
     if end.f == "stats":
         return "STATS " + " ".join(f"{name}={count}" for name, count in value.items() if name != "conn")
+    if "reply" in value:
+        return str(value["reply"])
     words = {"reserve": "EMPTY", "connect": value.get("greeting") or "connected"}
     return str(words.get(end.f, "OK"))
 

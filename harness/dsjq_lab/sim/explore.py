@@ -49,6 +49,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
     parser.add_argument("--count", action="store_true", help="only count how many runs fail")
+    parser.add_argument("--only", type=lambda text: text.split(","), dest="wanted", metavar="NAME,NAME…",
+                        help="failures of these names, and no others")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
     parser.add_argument("--without-faults", action="store_true", help="nothing is done to anybody")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where failures are stored (default: runs)")

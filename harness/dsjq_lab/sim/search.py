@@ -70,7 +70,7 @@ class Search:
         self.interrupted_at |= run.kernel.interrupted_at
         self.courses.add(hash(tuple(run.kernel.trail)))
         self.failing += bool(run.failures)
-        self.unknown += run.result is not None and run.result.outcome == "unknown"
+        self.unknown += run.outcome == "unknown"
         return seed, run
 
     def as_wanted(self, run: Run) -> Run:

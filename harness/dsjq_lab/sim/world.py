@@ -54,6 +54,8 @@ class SimWorld:
         self.disk.watched = str(DATA)
         self.disk.on_struck = lambda value: self.happened(Struck("broker", value))
         options = scenario.broker
+        if options.tls or options.users:
+            raise SimUnsupported("no door (tls, users) in the simulated world; play it: dsjq-lab run")
         self.place = Place(
             "127.0.0.1", PORT, DATA, options.ack_timeout_s, options.max_attempts, options.store,
             options.backoff_s, options.backoff_cap_s,
@@ -71,12 +73,21 @@ class SimWorld:
         return self.broker.core
 
     @property
+    def knows_strangers(self) -> bool:
+        return False
+
+    @property
     def ready_timeout_s(self) -> float:
         return 0  # a start costs no time here
 
     @property
     def lateness_ns(self) -> int:
         return self.late_ns + self.kernel.stalled_ns
+
+    @property
+    def own_lateness_ns(self) -> int:
+        """A stall befalls the broker or a client, and everybody is given its length on top (lateness_ns)."""
+        return self.late_ns
 
     @property
     def is_durable(self) -> bool:

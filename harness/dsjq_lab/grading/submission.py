@@ -1,0 +1,59 @@
+"""What was handed in: a folder with `broker.cmd`, one line that starts the broker.
+
+    python3 mine.py --port {port}
+
+It is run in a copy of the folder, which is thrown away after each check.
+"""
+
+import shutil
+from pathlib import Path
+
+from dsjq_lab.brokers import Command, Place
+from dsjq_lab.errors import UsageError
+from dsjq_lab.grading.isolation import Isolation
+from dsjq_lab.grading.limits import Limits
+
+FILE = "broker.cmd"
+
+
+class Confined(Command):
+    """A broker that runs in a folder of its own, with limits, and as somebody else where that is possible."""
+
+    def __init__(self, text: str, folder: Path, isolation: Isolation, limits: Limits) -> None:
+        super().__init__(text, folder)
+        self.isolation, self.limits = isolation, limits
+
+    def command(self, place: Place) -> list[str]:
+        self.isolation.give(place.data)
+        return [*self.isolation.command(self.folder, self.limits), *super().command(place)]
+
+    def explorer(self, scenario: Path) -> tuple[list[str], Path]:
+        runs = self.folder / ".explored"
+        runs.mkdir(exist_ok=True)
+        copy = runs / scenario.name  # the explorer is the submission's, and could not read the original
+        copy.write_bytes(scenario.read_bytes())
+        isolation = self.isolation if self.isolation.may_explore else Isolation(None, self.isolation.mark)
+        isolation.give(runs)
+        return isolation.command(self.folder, self.limits, DSJQ_RUNS=str(runs)), copy
+
+
+def command_line(folder: Path) -> str:
+    """What `broker.cmd` says; UsageError, in words for the student, if it says nothing useful."""
+    try:
+        text = (folder / FILE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"no {FILE} that can be read in the submission: {error}") from None
+    if not text or "\n" in text:
+        raise UsageError(f"{FILE} should be one line, e.g. python3 mine.py --port {{port}}")
+    return text
+
+
+def copied(folder: Path, to: Path, isolation: Isolation) -> Path:
+    """A fresh copy, which belongs to the submission."""
+    shutil.rmtree(to, ignore_errors=True)
+    try:
+        shutil.copytree(folder, to, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    except shutil.Error as error:
+        raise UsageError(f"the submission cannot be copied: {error}") from None
+    isolation.give(to)
+    return to
