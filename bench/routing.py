@@ -1,9 +1,9 @@
 """Who gets a copy, of dsjq and of a real RabbitMQ: the same bindings, the same keys, the same copies?
 
-`python -m bench routing [--keys N] [--seed S]`. Bindings are drawn, some are taken back, and 500 keys
-are published to each; both brokers then show which queues have which. Ends with 1, and shows the first key, if
-they differ. Keys and patterns have few words, also empty ones and those that mean something to a pattern, so
-that most keys find a pattern that is nearly theirs.
+`python -m bench routing [--keys N] [--seed S]`. Bindings are drawn, some are taken back, and 500 keys are
+published to each set; both brokers then show which queues have which. Ends with 1, and shows the first key
+that went elsewhere, if they differ. Keys and patterns have few words, also empty ones and those that mean
+something to a pattern, so that most keys find a pattern that is nearly theirs.
 """
 import argparse
 import contextlib

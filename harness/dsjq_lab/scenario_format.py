@@ -45,6 +45,7 @@ InvariantName = Literal[
     "no_leak",
     "replies_match",
     "strangers_refused",
+    "routed_right",
 ]
 INVARIANTS: tuple[str, ...] = get_args(InvariantName)
 StoreKind = Literal["memory", "journal", "sqlite"]
@@ -93,6 +94,16 @@ class Workers(Strict):
     max_runtime_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("max_runtime", None)
 
 
+class Topic(Strict):
+    """Publishers that each bind queues of their own to a topic exchange, and take out what comes of it."""
+
+    bindings: Annotated[dict[str, list[str]], Field(min_length=1)]  # queue: patterns
+    keys: Annotated[list[str], Field(min_length=1)]  # one after the other, round and round
+    publishers: AtLeastOne = 1
+    publishes: AtLeastOne = 60  # of each
+    gap_s: Duration = key("gap", "20ms")
+
+
 class Circumstances(Strict):
     broker: Annotated[list[str], Field(min_length=1)] | None = None  # by name; "core" is any black box
     durable: bool | None = None  # whether it was given a folder for its jobs
@@ -131,6 +142,7 @@ class Scenario(Strict):
     load: Load
     workers: Workers = Workers()
     strangers: Annotated[int, Field(ge=0, le=100)] = 0  # who try what they may not do (clients/stranger.py)
+    topic: Topic | None = None
     faults: list[AnyDeed] = []
     network: Literal["record"] | None = None  # as with a fault of the network: each message is in the history
     finish_within_s: PositiveDuration = key("finish_within", "20s")
