@@ -170,3 +170,12 @@ def test_points_of_schedules_go_to_the_others_and_nothing_is_lost(folder):
     moved, _ = judge.points_moved(whole, Command("node mine.js {port}"))
     assert moved.points == whole.points
     assert judge.points_moved(whole, Dsjq()) == (whole, ())
+
+
+def test_the_list_shows_how_far_one_has_come(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cli.main(["list", "exercises"])
+    assert "not checked yet" in capsys.readouterr().out
+    check(folder, capsys, "--broker-cmd", "false {port}")
+    cli.main(["list", "exercises"])
+    assert "A test        " in (said := capsys.readouterr().out) and "NOT YET   0 of 6 points" in said

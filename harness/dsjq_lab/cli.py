@@ -162,9 +162,12 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
     zoo.add_argument("--book", type=Path, metavar="F", help="a file of live runs: none is played twice")
 
+    start = command("start", "Copy the files of an exercise to a folder of your own.")
+    coursework.start_arguments(start)
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
     coursework.grade_arguments(command("grade", "Score a submission of an exercise, or a folder of them."))
+    coursework.bundle_arguments(command("bundle", "Pack an exercise for Gradescope or GitHub Classroom."))
 
     command("doctor", "What this machine can do for the lab, and the cure for what it cannot.")
 
@@ -466,7 +469,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain,
     "list": list_,
     "zoo": zoo,
+    "start": coursework.start,
     "check": coursework.check,
     "grade": coursework.grade,
+    "bundle": coursework.bundle,
     "doctor": doctor,
 }

@@ -1,7 +1,8 @@
 """Each name of the lab is explained once, in the handbook, and `explain` reads it out from there.
 
 A section of LAB.md explains an invariant, a fault or an event; a line of its glossary a word of the field; a
-row in the last table of docs/protocol.md an error code.
+row in the last table of docs/protocol.md an error code. What may be written in a scenario file is said by the
+models that read it (scenario_words.py).
 """
 
 import re
@@ -48,7 +49,17 @@ def entries() -> list[Entry]:
         Entry("error", name, f"The broker answers this when {text}.", "docs/protocol.md#errors")
         for name, text in ERROR.findall(errors)
     ]
+    from dsjq_lab import scenario_words  # takes its time, and only this needs it
+
+    found += [
+        Entry("scenario", word.path, f"In a file: {word.terms}. {said(word.says)}", "LAB.md#scenarios")
+        for word in scenario_words.words()
+    ]
     return found
+
+
+def said(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def chapters(page: str) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from dsjq_lab.scenario_values import (
     key,
     positive,
     text_like,
+    word,
 )
 
 Event = Literal[
@@ -91,13 +92,15 @@ class Deed(Strict):
     is_momentary: ClassVar[bool] = False  # over as soon as it has happened
 
     victim: AnyVictim
-    id: Name = None
-    at_s: MaybeDuration = key("at", None)
-    every_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("every", None)
-    from_s: MaybeDuration = key("from", None)
-    until: Until | None = None  # beside `every` a time, the last strike's; else an event, the fault's end
-    when: Annotated[dict[Event, AtLeastOne], Field(min_length=1, max_length=1)] = {}
-    after: Name = None
+    id: Name = word("its name, for another's `after`", None)
+    at_s: MaybeDuration = key("at", None, "from the start of the load")
+    every_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("every", None, "again and again")
+    from_s: MaybeDuration = key("from", None, "the first moment, beside `every`")
+    until: Until | None = word("beside `every` the last moment; else the event that ends the fault", None)
+    when: Annotated[dict[Event, AtLeastOne], Field(min_length=1, max_length=1)] = word(
+        "the nth event of its kind, e.g. {before_ack: 3}: exact", {}
+    )
+    after: Name = word("the id of a fault that must have ended", None)
 
     @property
     def until_s(self) -> float | None:
@@ -178,13 +181,13 @@ class Fault(Deed):
 class Kill(Fault):
     verb, end_word, endings, may_last = "kill", "restart_after", ("back after {}", "back when {}"), True
     victim: AnyVictim = key("kill")
-    lasts_s: MaybeDuration = key("restart_after", None)
+    lasts_s: MaybeDuration = key("restart_after", None, "else it is gone for good")
 
 
 class Term(Kill):
     verb = "term"
     victim: AnyVictim = key("term")
-    grace_s: Duration = key("grace", "5s")  # then it is killed, like a process that a supervisor has to stop
+    grace_s: Duration = key("grace", "5s", "after which it is killed, as a supervisor would do it")
 
     def ending(self) -> str:
         return f"{super().ending()}, killed if it takes more than {self.grace_s:g} s"
@@ -199,13 +202,13 @@ def only_the_broker(victim: Victim) -> Victim:
 class Restart(Term):
     verb, end_word, endings, may_last = "restart", "down_for", ("down for {}", "down until {}"), False
     victim: Annotated[AnyVictim, AfterValidator(only_the_broker)] = key("restart")
-    lasts_s: Duration = key("down_for", "0s")
+    lasts_s: Duration = key("down_for", "0s", "until it is started again")
 
 
 class Pause(Fault):
     verb, end_word, endings = "pause", "for", ("for {}", "until {}")
     victim: AnyVictim = key("pause")
-    lasts_s: MaybeDuration = key("for", None)
+    lasts_s: MaybeDuration = key("for", None, "how long; or say `until`")
 
 
 def only_a_worker(victim: Victim) -> Victim:
@@ -222,7 +225,7 @@ class Hang(Pause):
 class Throttle(Pause):
     verb = "throttle"
     victim: AnyVictim = key("throttle")
-    share: Share = key("to")  # of the time, in which it runs
+    share: Share = key("to", says="of the time, in which it runs")
 
     def what(self) -> str:
         return f"{super().what()} to {self.share:.0%} of its time"
@@ -270,7 +273,7 @@ class PowerLoss(Kill):
 class TornTail(Kill):
     verb = "torn_tail"
     victim: TheBroker = key("torn_tail")
-    torn_bytes: AtLeastOne = key("bytes", 5)
+    torn_bytes: AtLeastOne = key("bytes", 5, "that are missing at the end")
 
     def what(self) -> str:
         return f"{super().what()} by {self.torn_bytes} bytes"
@@ -294,20 +297,20 @@ class FsyncError(Fault):
     verb, of_the_disk = "fsync_error", True
     end_word, endings = "restart_after", ("back after {} if it ends", "back when {} if it ends")
     victim: TheBroker = key("fsync_error")
-    nth: AtLeastOne = 1
-    lasts_s: Duration = key("restart_after", "200ms")
+    nth: AtLeastOne = word("which of the fsyncs from then", 1)
+    lasts_s: Duration = key("restart_after", "200ms", "if the broker ends")
 
 
 class SlowFsync(Pause):
     verb, of_the_disk = "slow_fsync", True
     victim: TheBroker = key("slow_fsync")
-    by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
+    by_s: Annotated[Duration, AfterValidator(positive)] = key("by", says="each fsync takes so much longer")
 
 
 class ClockStep(Deed):
     verb = "clock_step"
     victim: TheBroker = key("clock_step")
-    by_s: Step = key("by")
+    by_s: Step = key("by", says="forward, or back")
 
     def what(self) -> str:
         return f"set the broker's clock {'back' if self.by_s < 0 else 'forward'} by {abs(self.by_s):g} s"

@@ -17,6 +17,7 @@ from dsjq_lab.scenario_values import (
     key,
     long_enough,
     positive,
+    word,
 )
 from dsjq_lab.scenario_verbs import AnyDeed
 
@@ -56,13 +57,19 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 class BrokerOptions(Strict):
-    ack_timeout_s: Annotated[Duration, AfterValidator(long_enough)] = key("ack_timeout", "1s")
-    max_attempts: AtLeastOne = 5
-    store: StoreKind = "memory"  # else it is given a folder, which survives its restarts
-    backoff_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("backoff", None)  # before a retry
-    backoff_cap_s: PositiveDuration = key("backoff_cap", "5m")  # the pause is doubled with every attempt
-    tls: bool = False  # where it can: nobody else learns what is said
-    users: bool = False  # where it can: it asks who comes, and the lab's clients can say
+    ack_timeout_s: Annotated[Duration, AfterValidator(long_enough)] = key(
+        "ack_timeout", "1s", "how long a worker may keep a job without a word"
+    )
+    max_attempts: AtLeastOne = word("after so many that ended badly a job is dead", 5)
+    store: StoreKind = word("but for memory it is given a folder, which survives its restarts", "memory")
+    backoff_s: Annotated[MaybeDuration, AfterValidator(positive)] = key(
+        "backoff", None, "pause before a retry; without it there is none"
+    )
+    backoff_cap_s: PositiveDuration = key(
+        "backoff_cap", "5m", "the pause is doubled with every attempt, up to this"
+    )
+    tls: bool = word("nobody else learns what is said, where the broker can", False)
+    users: bool = word("the broker asks who comes, where it can, and the lab's clients can say", False)
 
     @property
     def backoff_s_max(self) -> float:
@@ -74,39 +81,46 @@ class BrokerOptions(Strict):
 
 
 class Load(Strict):
-    jobs: Annotated[int, Field(ge=1, le=1_000_000)]
-    producers: AtLeastOne = 1
-    rate_per_s: MaybeRate = key("rate", None)  # of all producers together; None is as fast as they can
-    payload_bytes: MaybeSize = key("payload", None)  # of each; None is a few words
-    # The first job has the first of these, the next the next, and so on, round and round.
-    delays_s: Annotated[list[Duration], Field(min_length=1)] = key("delays", ["0s"])
-    priorities: Annotated[list[Priority], Field(min_length=1)] = [0]
-    keyed: bool = False  # each job has a key, so that whoever does not know whether it arrived asks again
+    jobs: Annotated[int, Field(ge=1, le=1_000_000)] = word("how many, in all")
+    producers: AtLeastOne = word("who submit them", 1)
+    rate_per_s: MaybeRate = key("rate", None, "of all producers together; without it as fast as they can")
+    payload_bytes: MaybeSize = key("payload", None, "of each job; without it a few words")
+    delays_s: Annotated[list[Duration], Field(min_length=1)] = key(
+        "delays", ["0s"], "before which a job is given to nobody; the jobs take these in turns"
+    )
+    priorities: Annotated[list[Priority], Field(min_length=1)] = word(
+        "the smaller goes first; the jobs take these in turns", [0]
+    )
+    keyed: bool = word("each job has a key, so whoever does not know whether it arrived asks again", False)
 
 
 class Workers(Strict):
-    count: AtLeastOne = 1
-    work_time_s: Duration = key("work_time", "10ms")
-    fail_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    release_rate: Annotated[float, Field(ge=0, le=1)] = 0.0  # given back unharmed, where there is RELEASE
-    effect: EffectKind | None = None  # what finished work writes to, before its ACK (ledger.py)
-    renew: bool = False  # the lease, each third of it while the handler runs, where the broker has TOUCH
-    max_runtime_s: Annotated[MaybeDuration, AfterValidator(positive)] = key("max_runtime", None)
+    count: AtLeastOne = word("how many", 1)
+    work_time_s: Duration = key("work_time", "10ms", "of each job")
+    fail_rate: Annotated[float, Field(ge=0, le=1)] = word("the share of attempts that end with FAIL", 0.0)
+    release_rate: Annotated[float, Field(ge=0, le=1)] = word(
+        "the share that is given back unharmed, where there is RELEASE", 0.0
+    )
+    effect: EffectKind | None = word("the ledger that finished work writes to before its ACK", None)
+    renew: bool = word("each third of a lease while the handler runs, where there is TOUCH", False)
+    max_runtime_s: Annotated[MaybeDuration, AfterValidator(positive)] = key(
+        "max_runtime", None, "of a handler, after which its lease is not renewed"
+    )
 
 
 class Topic(Strict):
     """Publishers that each bind queues of their own to a topic exchange, and take out what comes of it."""
 
-    bindings: Annotated[dict[str, list[str]], Field(min_length=1)]  # queue: patterns
-    keys: Annotated[list[str], Field(min_length=1)]  # one after the other, round and round
-    publishers: AtLeastOne = 1
-    publishes: AtLeastOne = 60  # of each
-    gap_s: Duration = key("gap", "20ms")
+    bindings: Annotated[dict[str, list[str]], Field(min_length=1)] = word("queue: its patterns")
+    keys: Annotated[list[str], Field(min_length=1)] = word("of one publish after the other, round and round")
+    publishers: AtLeastOne = word("how many clients do so, each for itself", 1)
+    publishes: AtLeastOne = word("of each publisher", 60)
+    gap_s: Duration = key("gap", "20ms", "between two publishes")
 
 
 class Circumstances(Strict):
-    broker: Annotated[list[str], Field(min_length=1)] | None = None  # by name; "core" is any black box
-    durable: bool | None = None  # whether it was given a folder for its jobs
+    broker: Annotated[list[str], Field(min_length=1)] | None = word("names; core is any black box", None)
+    durable: bool | None = word("whether it was given a folder for its jobs", None)
 
     @model_validator(mode="after")
     def names_something(self) -> "Circumstances":
@@ -118,11 +132,11 @@ class Circumstances(Strict):
 class Expectation(Strict):
     """A deviation: what must be violated, else the run fails, and what may be."""
 
-    given: Circumstances | None = key("with", None)
-    violated: list[InvariantName] = []
-    may_violate: list[InvariantName] = []
-    because: str
-    source: str = ""
+    given: Circumstances | None = key("with", None, "when it counts; the closest description wins")
+    violated: list[InvariantName] = word("what must be violated, else the run fails", [])
+    may_violate: list[InvariantName] = word("what may be", [])
+    because: str = word("why that is as it should be")
+    source: str = word("where it is described, or was measured", "")
 
     @model_validator(mode="after")
     def names_something(self) -> "Expectation":
@@ -132,22 +146,26 @@ class Expectation(Strict):
 
 
 class Scenario(Strict):
-    scenario: Literal[1]
-    title: str
-    story: str
-    ask: str = ""
-    source: str = ""  # where this has happened, or is described
-    seed: int = 1
+    scenario: Literal[1] = word("the version of this format")
+    title: str = word("a line")
+    story: str = word("what happens, in a few sentences")
+    ask: str = word("what the reader should predict", "")
+    source: str = word("where this has happened, or is described", "")
+    seed: int = word("of all dice", 1)
     broker: BrokerOptions = BrokerOptions()
     load: Load
     workers: Workers = Workers()
-    strangers: Annotated[int, Field(ge=0, le=100)] = 0  # who try what they may not do (clients/stranger.py)
-    topic: Topic | None = None
-    faults: list[AnyDeed] = []
-    network: Literal["record"] | None = None  # as with a fault of the network: each message is in the history
-    finish_within_s: PositiveDuration = key("finish_within", "20s")
-    focus: list[InvariantName] = []
-    expect: list[Expectation] = []
+    strangers: Annotated[int, Field(ge=0, le=100)] = word("clients who try what they may not do", 0)
+    topic: Topic | None = word("publishers beside the load, and a topic exchange of their own", None)
+    faults: list[AnyDeed] = word("what goes wrong", [])
+    network: Literal["record"] | None = word(
+        "as with a fault of the network, each message is in the history", None
+    )
+    finish_within_s: PositiveDuration = key(
+        "finish_within", "20s", "after the last submit and fault all jobs must be done or dead"
+    )
+    focus: list[InvariantName] = word("invariants that are told first", [])
+    expect: list[Expectation] = word("deviations: whatever is not listed must hold", [])
     _name: str = PrivateAttr("")
     _time_scale: float = PrivateAttr(1.0)
 

@@ -17,11 +17,14 @@ from dsjq_lab.scenario_values import (
     Size,
     key,
     positive,
+    word,
 )
 
 Direction = Literal["both", "up", "down"]  # up is from the client to the broker
 Operation = Literal["submit", "reserve", "ack", "fail", "touch", "release", "any"]
-Probability = Annotated[float, Field(ge=0, le=1)]  # of each piece that passes; 0 is no disturbance at all
+Probability = Annotated[float, Field(ge=0, le=1)]
+TOWARDS = word("up is towards the broker", "both")
+SOMETIMES = word("of each piece that passes; 0 is no disturbance at all", 1.0)
 OPTIONS = (
     "direction", "probability", "by_s", "jitter_s", "to_bytes_per_s", "into_bytes", "to", "connections",
 )  # fmt: skip
@@ -41,13 +44,13 @@ class WhileItLasts(OnTheWay, Fault):
     is_momentary: ClassVar[bool] = False
     end_word: ClassVar[str] = "for"
     endings: ClassVar[tuple[str, str]] = ("for {}", "until {}")
-    lasts_s: MaybeDuration = key("for", None)
+    lasts_s: MaybeDuration = key("for", None, "how long; or say `until`")
 
 
 class Partition(WhileItLasts):
     verb = "partition"
     victim: AnyVictim = key("partition")
-    direction: Direction = "both"
+    direction: Direction = TOWARDS
 
     def what(self) -> str:
         ways = {"both": "", "up": ", towards the broker", "down": ", towards the client"}
@@ -62,10 +65,10 @@ class HalfOpen(WhileItLasts):
 class Latency(WhileItLasts):
     verb = "latency"
     victim: AnyVictim = key("latency")
-    by_s: Annotated[Duration, AfterValidator(positive)] = key("by")
-    jitter_s: Duration = key("jitter", "0s")  # so much more or less
-    direction: Direction = "both"
-    probability: Probability = 1.0
+    by_s: Annotated[Duration, AfterValidator(positive)] = key("by", says="so much later")
+    jitter_s: Duration = key("jitter", "0s", "so much more or less")
+    direction: Direction = TOWARDS
+    probability: Probability = SOMETIMES
 
     def what(self) -> str:
         spread = f" ± {self.jitter_s:g} s" if self.jitter_s else ""
@@ -75,8 +78,8 @@ class Latency(WhileItLasts):
 class Bandwidth(WhileItLasts):
     verb = "bandwidth"
     victim: AnyVictim = key("bandwidth")
-    to_bytes_per_s: ByteRate = key("to")
-    direction: Direction = "both"
+    to_bytes_per_s: ByteRate = key("to", says="in each direction of each connection")
+    direction: Direction = TOWARDS
 
     def what(self) -> str:
         return f"{super().what()} to {self.to_bytes_per_s:g} bytes a second"
@@ -85,9 +88,9 @@ class Bandwidth(WhileItLasts):
 class Slice(WhileItLasts):
     verb = "slice"
     victim: AnyVictim = key("slice")
-    into_bytes: Size = key("into", "1B")
-    direction: Direction = "both"
-    probability: Probability = 1.0
+    into_bytes: Size = key("into", "1B", "of each piece")
+    direction: Direction = TOWARDS
+    probability: Probability = SOMETIMES
 
     def what(self) -> str:
         return f"{super().what()} into pieces of {self.into_bytes} B"
@@ -96,14 +99,14 @@ class Slice(WhileItLasts):
 class Coalesce(WhileItLasts):
     verb = "coalesce"
     victim: AnyVictim = key("coalesce")
-    probability: Probability = 1.0
+    probability: Probability = SOMETIMES
 
 
 class Corrupt(WhileItLasts):
     verb = "corrupt"
     victim: AnyVictim = key("corrupt")
-    direction: Direction = "both"
-    probability: Probability = 1.0
+    direction: Direction = TOWARDS
+    probability: Probability = SOMETIMES
 
 
 class Reset(OnTheWay):
@@ -114,13 +117,13 @@ class Reset(OnTheWay):
 class Cut(OnTheWay):
     verb = "cut"
     victim: AnyVictim = key("cut")
-    direction: Direction = "both"
+    direction: Direction = TOWARDS
 
 
 class LoseReply(OnTheWay):
     verb = "lose_reply"
     victim: AnyVictim = key("lose_reply")
-    to: Operation = "any"
+    to: Operation = word("the question whose answer is lost", "any")
 
     def what(self) -> str:
         return f"{super().what()}, to its next {'question' if self.to == 'any' else self.to.upper()}"
@@ -134,7 +137,7 @@ class SlowReader(WhileItLasts):
 class Storm(OnTheWay):
     verb = "storm"
     victim: TheBroker = key("storm")
-    connections: AtLeastOne = 100
+    connections: AtLeastOne = word("how many come and go", 100)
 
     def what(self) -> str:
         return f"{super().what()} with {self.connections} connections"

@@ -134,9 +134,14 @@ Occurrence = Annotated[
 ]
 
 
-def key(name: str, default: Any = ...) -> Any:
+def key(name: str, default: Any = ..., says: str | None = None) -> Any:
     """The field's name in the file; its default is written as in the file, None meaning absent."""
-    return Field(default, alias=name, validate_default=default is not None)
+    return Field(default, alias=name, validate_default=default is not None, description=says)
+
+
+def word(says: str, default: Any = ...) -> Any:
+    """A field that is called in the file as it is here."""
+    return Field(default, description=says)
 
 
 class Strict(BaseModel):

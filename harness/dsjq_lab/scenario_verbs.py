@@ -1,84 +1,28 @@
 """All verbs of a scenario file. The verb of an entry is what decides which other words it may have."""
 
-from typing import Annotated, Any
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from dsjq_lab.scenario_faults import (
-    BitFlip,
-    ClockStep,
-    Deed,
-    DiskFull,
-    FsyncError,
-    Hang,
-    Kick,
-    Kill,
-    KillOn,
-    Pause,
-    PowerLoss,
-    Restart,
-    SlowFsync,
-    Term,
-    Throttle,
-    TornTail,
-)
-from dsjq_lab.scenario_network import (
-    Bandwidth,
-    Coalesce,
-    Corrupt,
-    Cut,
-    HalfOpen,
-    Latency,
-    LoseReply,
-    Partition,
-    Reset,
-    Slice,
-    SlowReader,
-    Storm,
-)
+from dsjq_lab import scenario_faults, scenario_network
+from dsjq_lab.scenario_faults import Deed
 
 VERBS: dict[str, type[Deed]] = {
-    deed.verb: deed
-    for deed in (
-        Kill, Term, Restart, Pause, Hang, Throttle, Kick,
-        KillOn, PowerLoss, FsyncError, SlowFsync, TornTail, BitFlip, DiskFull, ClockStep,
-        Partition, HalfOpen, Latency, Bandwidth, Slice, Coalesce, Corrupt, Reset, Cut, LoseReply,
-        SlowReader, Storm,
-    )
-}  # fmt: skip
+    kind.verb: kind
+    for module in (scenario_faults, scenario_network)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Deed) and "verb" in vars(kind)
+}
 
 
 def verb_of(entry: Any) -> str | None:
     return next((word for word in entry if word in VERBS), None) if isinstance(entry, dict) else None
 
 
-AnyDeed = Annotated[
-    Annotated[Kill, Tag("kill")]
-    | Annotated[Term, Tag("term")]
-    | Annotated[Restart, Tag("restart")]
-    | Annotated[Pause, Tag("pause")]
-    | Annotated[Hang, Tag("hang")]
-    | Annotated[Throttle, Tag("throttle")]
-    | Annotated[Kick, Tag("kick")]
-    | Annotated[KillOn, Tag("kill_on")]
-    | Annotated[PowerLoss, Tag("power_loss")]
-    | Annotated[FsyncError, Tag("fsync_error")]
-    | Annotated[SlowFsync, Tag("slow_fsync")]
-    | Annotated[TornTail, Tag("torn_tail")]
-    | Annotated[BitFlip, Tag("bit_flip")]
-    | Annotated[DiskFull, Tag("disk_full")]
-    | Annotated[ClockStep, Tag("clock_step")]
-    | Annotated[Partition, Tag("partition")]
-    | Annotated[HalfOpen, Tag("half_open")]
-    | Annotated[Latency, Tag("latency")]
-    | Annotated[Bandwidth, Tag("bandwidth")]
-    | Annotated[Slice, Tag("slice")]
-    | Annotated[Coalesce, Tag("coalesce")]
-    | Annotated[Corrupt, Tag("corrupt")]
-    | Annotated[Reset, Tag("reset")]
-    | Annotated[Cut, Tag("cut")]
-    | Annotated[LoseReply, Tag("lose_reply")]
-    | Annotated[SlowReader, Tag("slow_reader")]
-    | Annotated[Storm, Tag("storm")],
-    Discriminator(verb_of),
-]
+if TYPE_CHECKING:
+    AnyDeed = Deed
+else:
+    each = (Annotated[kind, Tag(verb)] for verb, kind in VERBS.items())
+    AnyDeed = Annotated[reduce(or_, each), Discriminator(verb_of)]

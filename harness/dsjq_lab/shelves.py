@@ -30,11 +30,18 @@ def invariants() -> dict[str, str]:
 
 
 def faults() -> dict[str, str]:
+    from dsjq_lab.disturbances import DISTURBANCES
     from dsjq_lab.faults import FAULTS
 
-    kinds = {verb: type(fault) for verb, fault in FAULTS.items()}
+    kinds = {verb: DISTURBANCES.get(verb) or type(fault) for verb, fault in FAULTS.items()}
     said = {verb: kind.__doc__ or sys.modules[kind.__module__].__doc__ for verb, kind in kinds.items()}
     return {verb: (text or "").splitlines()[0] for verb, text in said.items()}
+
+
+def words() -> dict[str, str]:
+    from dsjq_lab import scenario_words
+
+    return {word.path: f"{word.terms}: {word.says}" for word in scenario_words.words()}
 
 
 def stored_runs() -> dict[str, str]:
@@ -51,9 +58,24 @@ def outcome(folder: Path) -> str:
         return "not judged"
 
 
+def exercises() -> dict[str, str]:
+    """Each with what the last `check` of it found."""
+    from dsjq_lab.grading import exercise, progress
+
+    done = progress.known()
+
+    def about(folder: Path) -> str:
+        last = done.get(f"{folder.parent.name}/{folder.name}", {"line": "not checked yet"})
+        return f"{exercise.title(folder):<40}  {last['line']}"
+
+    return {f"{folder.parent.name}/{folder.name}": about(folder) for folder in exercise.folders()}
+
+
 SHELVES: dict[str, Callable[[], dict[str, str]]] = {
     "scenarios": scenarios,
     "invariants": invariants,
     "faults": faults,
+    "words": words,
     "runs": stored_runs,
+    "exercises": exercises,
 }

@@ -1,5 +1,6 @@
 """One fault, one small class: how it strikes its victim, and how it is healed."""
 
+from dsjq_lab.disturbances import DISTURBANCES
 from dsjq_lab.faults.clock_step import ClockStep
 from dsjq_lab.faults.damage import BitFlip, TornTail
 from dsjq_lab.faults.disk import DiskFull, FsyncError, KillOn, PowerLoss, SlowFsync
@@ -7,20 +8,7 @@ from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
-from dsjq_lab.faults.network import (
-    Bandwidth,
-    Coalesce,
-    Corrupt,
-    Cut,
-    HalfOpen,
-    Latency,
-    LoseReply,
-    Partition,
-    Reset,
-    Slice,
-    SlowReader,
-    Storm,
-)
+from dsjq_lab.faults.network import Network
 from dsjq_lab.faults.pause import Pause
 from dsjq_lab.faults.restart import Restart
 from dsjq_lab.faults.term import Term
@@ -44,16 +32,5 @@ FAULTS: dict[str, Fault] = {
     "bit_flip": BitFlip(),
     "disk_full": DiskFull(),
     "clock_step": ClockStep(),
-    "partition": Partition(),
-    "half_open": HalfOpen(),
-    "latency": Latency(),
-    "bandwidth": Bandwidth(),
-    "slice": Slice(),
-    "coalesce": Coalesce(),
-    "corrupt": Corrupt(),
-    "reset": Reset(),
-    "cut": Cut(),
-    "lose_reply": LoseReply(),
-    "slow_reader": SlowReader(),
-    "storm": Storm(),
+    **{verb: Network() for verb in DISTURBANCES},
 }

@@ -1,9 +1,10 @@
-"""The commands of coursework: `check` for students, `grade` and `bundle` for those who teach."""
+"""The commands of coursework: `start` and `check` for students, `grade` and `bundle` for those who teach."""
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,40 @@ PROFILES = ("standard", "small")
 
 def check_arguments(parser: argparse.ArgumentParser, broker: str, broker_cmd: str) -> None:
     parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
-    studied = parser.add_mutually_exclusive_group(required=True)
+    studied = parser.add_mutually_exclusive_group()
     studied.add_argument("--broker-cmd", metavar="COMMAND", help=broker_cmd)
     studied.add_argument("--broker", metavar="FILE.py", help=broker)
     parser.add_argument("--all", action="store_true", help="go on after a check that fails")
     parser.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
 
 
+def start_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. repair/4")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where your files are to lie")
+    parser.add_argument("--student", default="", metavar="NAME", help="yours: your seed follows from it")
+
+
+def start(args: argparse.Namespace) -> int:
+    """Copies what an exercise gives out, and never over what is there."""
+    from dsjq_lab.grading import desk, exercise
+
+    files = desk.set_up(exercise.load(exercise.find(args.exercise)), args.folder, args.student)
+    if args.json:
+        print(json.dumps({"files": list(map(str, files))}))
+    else:
+        print(*(visible(str(file)) for file in files), sep="\n")
+        print(f"\nNext   read {args.folder / exercise.PAGE}; then, in that folder: "
+              f"dsjq-lab check {args.exercise}")  # fmt: skip
+    return AS_EXPECTED
+
+
 def grade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
-    parser.add_argument("--submission", type=Path, required=True, metavar="DIR",
-                        help="a folder with broker.cmd; or a folder of such folders")  # fmt: skip
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--submission", type=Path, metavar="DIR",
+                      help="a folder with broker.cmd; or a folder of such folders")  # fmt: skip
+    what.add_argument("--from", type=Path, dest="stored", metavar="F.json",
+                      help="nothing is run: a stored result in another format")  # fmt: skip
     parser.add_argument("--hidden", type=Path, metavar="DIR", help="more checks, of the same form")
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--out", type=Path, metavar="F", help="a file; of a batch a folder, or ./results")
@@ -41,6 +65,7 @@ def check(args: argparse.Namespace) -> int:
     """The visible checks, in their order, up to the first that does not pass."""
     from dsjq_lab import brokers, progress
     from dsjq_lab.grading import exercise, judge
+    from dsjq_lab.grading import progress as last
     from dsjq_lab.grading.results import PASSED, Report, lines
     from dsjq_lab.scenario import ScenarioErrors
 
@@ -49,6 +74,8 @@ def check(args: argparse.Namespace) -> int:
     except ScenarioErrors as errors:
         print(f"dsjq-lab: nothing was checked\n{errors}", file=sys.stderr)
         return USAGE
+    if not args.broker and not args.broker_cmd:
+        args.broker = exercise.own_broker(asked_for)
     broker = brokers.under_study(args.broker, args.broker_cmd)
     asked_for, notes = judge.points_moved(asked_for, broker)
     report = Report(asked_for.name, asked_for.title, [], notes)
@@ -62,6 +89,8 @@ def check(args: argparse.Namespace) -> int:
             print(*map(visible, lines(mark)), sep="\n", flush=True)
         if mark.verdict != PASSED and not args.all:
             break
+    passed = len(report.marks) == len(asked_for.checks) and report.score == asked_for.points
+    last.note(asked_for.name, passed, conclusion(report, asked_for.points, len(asked_for.checks)))
     if args.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -97,6 +126,9 @@ def grade(args: argparse.Namespace) -> int:
     from dsjq_lab.grading.limits import PROFILES
     from dsjq_lab.scenario import ScenarioErrors
 
+    form = FORMATS["json" if args.json else args.format]
+    if args.stored:
+        return deliver(args, form, stored(args.stored))
     folder = exercise.find(args.exercise).resolve()
     if not args.submission.is_dir():
         raise UsageError(f"no such folder: {args.submission}")
@@ -104,7 +136,6 @@ def grade(args: argparse.Namespace) -> int:
         close_to_others(args.hidden)
     if batch.is_batch(args.submission):
         return grade_all(args, folder)
-    form = FORMATS["json" if args.json else args.format]
     hidden = args.hidden and args.hidden.resolve()
     task = Task(folder, hidden, args.submission.resolve(), PROFILES[args.profile])
 
@@ -120,11 +151,30 @@ def grade(args: argparse.Namespace) -> int:
     except ScenarioErrors as errors:
         print(f"dsjq-lab: nothing was graded\n{errors}", file=sys.stderr)
         return USAGE
-    print(visible(report.line()) if args.out else form(report), end="\n" if args.out else "")
+    return deliver(args, form, report)
+
+
+def deliver(args: argparse.Namespace, form: "Callable[[Report], str]", report: "Report") -> int:
+    if args.out:
+        replace(args.out, form(report))
+        print(visible(report.line()))
+    else:
+        print(form(report), end="")
     if report.grader_error:
         print(f"dsjq-lab: {report.grader_error}", file=sys.stderr)
         return LAB_FAILED
     return AS_EXPECTED
+
+
+def stored(path: Path) -> "Report":
+    from dsjq_lab.errors import UsageError
+    from dsjq_lab.grading.results import Report
+
+    try:
+        fields = json.loads(path.read_text())
+        return Report.of_json(fields.get("report", fields))  # of a batch, or of one
+    except (OSError, ValueError, KeyError) as problem:
+        raise UsageError(f"{path} is no result in JSON: {problem}") from None
 
 
 def replace(path: Path, text: str) -> None:
@@ -138,6 +188,30 @@ def close_to_others(hidden: Path) -> None:
     if hidden.is_dir() and hidden.stat().st_mode & 0o077:
         hidden.chmod(0o700)
         print(f"{hidden} is closed to others now (chmod 700)", file=sys.stderr)
+
+
+def bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
+    parser.add_argument("--format", choices=("gradescope", "classroom"), required=True)
+    parser.add_argument("--hidden", type=Path, metavar="DIR", help="more checks, of the same form")
+    parser.add_argument("--out", type=Path, metavar="F.zip", help="default: build-03-….zip")
+
+
+def bundle(args: argparse.Namespace) -> int:
+    from dsjq_lab.grading import bundle, exercise
+    from dsjq_lab.scenario import ScenarioErrors
+
+    folder = exercise.find(args.exercise).resolve()
+    out = args.out or Path(f"{folder.parent.name}-{folder.name}-{args.format}.zip")
+    try:
+        packed = bundle.FORMATS[args.format](folder, args.hidden)
+    except ScenarioErrors as errors:
+        print(f"dsjq-lab: nothing was packed\n{errors}", file=sys.stderr)
+        return USAGE
+    out.write_bytes(packed)
+    told = {"file": str(out), "bytes": len(packed)}
+    print(json.dumps(told) if args.json else f"{out}: {len(packed) >> 10} KiB")
+    return AS_EXPECTED
 
 
 def grade_all(args: argparse.Namespace, folder: Path) -> int:

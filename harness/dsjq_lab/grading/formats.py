@@ -53,12 +53,13 @@ def as_markdown(report: Report) -> str:
 
 
 def markdown(report: Report) -> Iterator[str]:
-    yield from (f"# {report.exercise}: {report.title}", "", f"**{report.line()}**", "")
+    first, *more = preface(report).splitlines()
+    yield from (f"# {report.exercise}: {report.title}", "", f"**{first}**", "")
     yield from ("| check | points | verdict |", "| --- | --- | --- |")
     for mark in report.marks:
         name = mark.name.replace("|", r"\|")
         yield f"| {name} | {mark.earned if mark.is_decided else '?'} of {mark.points} | {mark.verdict} |"
-    yield from ("", *preface(report).splitlines()[1:])
+    yield from ("", *more)
     for mark in report.marks:
         if mark.verdict != PASSED:
             yield from ("", f"## {mark.name}", "", *(f"    {line}" for line in told(mark).splitlines()))

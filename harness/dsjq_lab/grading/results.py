@@ -101,6 +101,7 @@ def lines(mark: Mark) -> Iterable[str]:
     if mark.explain and mark.verdict == FAILED:
         yield "    What is missing"
         yield from (f"      {line}" for line in mark.explain.strip().splitlines())
-    yield "    What was seen"
+    if mark.evidence:
+        yield "    What was seen"
     yield from (f"      {line}" for line in mark.evidence.splitlines())
     yield from (f"    Run  {run}" for run in mark.runs)

@@ -52,7 +52,7 @@ def copied(folder: Path, to: Path, isolation: Isolation) -> Path:
     """A fresh copy, which belongs to the submission."""
     shutil.rmtree(to, ignore_errors=True)
     try:
-        shutil.copytree(folder, to, symlinks=True)
+        shutil.copytree(folder, to, symlinks=True, ignore=shutil.ignore_patterns(".git"))
     except shutil.Error as error:
         raise UsageError(f"the submission cannot be copied: {error}") from None
     isolation.give(to)

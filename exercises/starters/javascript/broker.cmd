@@ -1,0 +1,1 @@
+node broker.js --port {port}
