@@ -34,6 +34,9 @@ SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 # The simulated network has no proxy in it: faults on the way are for real processes alone.
 ON_THE_WAY = {path.stem for path in SCENARIOS
               if any(isinstance(fault, OnTheWay) for fault in scenario.load(path).faults)}
+DOORS = {path.stem for path in SCENARIOS
+         if (options := scenario.load(path).broker).tls or options.users}
+LIVE_ONLY = ON_THE_WAY | DOORS
 JOBS = {"starvation": 90}  # a job starves only where there are many
 
 
@@ -43,7 +46,7 @@ def experiment(name: str, patient: str = "", jobs: int = 10, changes: tuple[str,
     return Experiment(with_jobs(played, min(jobs, played.load.jobs)), broker)
 
 
-@pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem not in ON_THE_WAY],
+@pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem not in LIVE_ONLY],
                          ids=lambda path: path.stem)
 def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
     whole = Experiment(scenario.load(path))
@@ -60,8 +63,14 @@ def test_a_fault_that_cannot_be_simulated_is_refused_by_name(name):
         experiment(name).play(Default(0))
 
 
+@pytest.mark.parametrize("name", sorted(DOORS))
+def test_a_door_that_cannot_be_simulated_is_refused_by_name(name):
+    with pytest.raises(SimUnsupported, match="^no door .*dsjq-lab run"):
+        experiment(name).play(Default(0))
+
+
 @pytest.mark.parametrize("patient", sorted(name for name, answer in ANSWERS.items()
-                                           if answer["run"] not in ON_THE_WAY))
+                                           if answer["run"] not in LIVE_ONLY))
 def test_each_patient_is_found_soon(patient):
     answer = ANSWERS[patient]
     jobs, changes = JOBS.get(answer["run"], 20), tuple(answer.get("set", ()))
