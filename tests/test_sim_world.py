@@ -65,7 +65,7 @@ def test_a_fault_that_cannot_be_simulated_is_refused_by_name(name):
 
 @pytest.mark.parametrize("name", sorted(DOORS))
 def test_a_door_that_cannot_be_simulated_is_refused_by_name(name):
-    with pytest.raises(SimUnsupported, match="^no door .*dsjq-lab run"):
+    with pytest.raises(SimUnsupported, match=r"^no door .*dsjq-lab run"):
         experiment(name).play(Default(0))
 
 
