@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dsjq_lab.grading import formats, grade
+from dsjq_lab.grading import formats, grade, isolation
 from dsjq_lab.grading.limits import MIB, Limits
 
 LIMITS = Limits(memory_bytes=200 * MIB, processes=40, disk_bytes=50 * MIB, file_bytes=30 * MIB)
@@ -204,3 +204,33 @@ def test_a_bug_of_the_grader_is_no_zero(graded, tmp_path, monkeypatch):
     report = grade.grade(task, lambda report: None)
     assert report.score is None and report.grader_error.startswith("the grader failed: ")
     assert report.undecided == 3
+
+
+@pytest.mark.parametrize("name", ["leaves a daemon", "ignores SIGTERM"])
+def test_without_root_nothing_is_left_and_the_report_says_what_is_missing(name, graded, monkeypatch):
+    monkeypatch.setattr(isolation, "is_root", lambda: False)
+    report = graded(PASSING[name])
+    assert report.score == 3 and report.notes == (isolation.AS_OURSELVES,)
+
+
+EXPLORED = """title: Schedules
+checks:
+  - {name: schedules, points: 2, explore: first_job, runs: 2, explain: Lock.}
+"""
+REFERENCE = """
+import sys
+from dsjq.cli import main
+main(["serve", *sys.argv[1:]])
+"""
+
+
+def test_schedules_of_a_python_program_are_explored(tmp_path):
+    exercise, submission = tmp_path / "exercise", tmp_path / "submission"
+    exercise.mkdir()
+    submission.mkdir()
+    (exercise / "exercise.yaml").write_text(EXPLORED)
+    (submission / "mine.py").write_text(REFERENCE)
+    (submission / "broker.cmd").write_text("python3 mine.py --port {port} --ack-timeout {ack_timeout}s\n")
+    report = grade.grade(grade.Task(exercise, None, submission, Limits()), lambda report: None)
+    assert report.score == 2, report
+    assert set(report.notes) <= {isolation.AS_OURSELVES, isolation.EXPLORED_AS_OURSELVES}

@@ -131,3 +131,24 @@ def test_one_that_already_runs_is_used_and_never_struck(redis_elsewhere: str, tm
     result = results.judged(folder)
     assert result.outcome == "unknown"
     assert any("kill broker" in reason for reason in result.unproven)
+
+
+def test_the_network_on_the_way_to_one_that_already_runs_can_be_bad(
+    redis_elsewhere: str, tmp_path: Path
+) -> None:
+    story = scenario(tmp_path, "[{when: {before_ack: 2}, reset: that worker}]")
+    folder = runs.play(story, broker=real.at(redis_elsewhere), variation=Variation(PATIENT))
+    assert results.judged(folder).outcome == "pass"
+    (struck,) = [op for op in only(ops_of(folder), f="reset") if op.value["phase"] == "struck"]
+    assert struck.value["connections"] >= 1
+    said = only(ops_of(folder), process="network", f="message")
+    assert {op.value["line"] for op in said} == {None}, "bytes of a protocol that the lab does not know"
+
+
+def test_an_address_leads_there_or_to_the_proxy_and_nothing_else_of_it_changes() -> None:
+    place = brokers.Place("127.0.0.1", 7, Path(), 1.0, 5, "memory")
+    broker = real.at("redis-list://me:secret@host/2")
+    assert broker.reached_at(place)[:2] == ("host", 6379)
+    assert broker.introduce(place)["url"] == "redis://me:secret@127.0.0.1:7/2"
+    assert real.at("amqp://[::1]:5").introduce(real.at("amqp://[::1]:5").reached_at(place))["url"] == "amqp://[::1]:5"
+    assert real.Nats().introduce(place)["url"] == "nats://127.0.0.1:7"

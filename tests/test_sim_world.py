@@ -30,8 +30,9 @@ ROOT = Path(__file__).parent.parent
 ANSWERS = yaml.safe_load((ROOT / "zoo" / "answers.yaml").read_text())
 RUNS_TO_DETECTION = 20
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
-# A stranger who fills up buffers, which the links of this world do not have; and a door, which it has not.
-REFUSED = {"slow_reader", "unauthenticated_clients"}
+DOORS = {path.stem for path in SCENARIOS
+         if (options := scenario.load(path).broker).tls or options.users}
+REFUSED = {"slow_reader"} | DOORS  # a stranger fills up buffers, which the links of this world do not have
 JOBS = {"starvation": 90}  # a job starves only where there are many
 
 

@@ -78,8 +78,9 @@ class LiveWorld:
         self.proxy: Proxy | None = None
         if scenario.network == "record" or any(fault.of_the_network for fault in scenario.faults):
             authority = self.door.introduce("stranger")["ca"] if self.door else ""
+            there = broker.reached_at(self.place)
             self.proxy = Proxy(
-                (self.place.host, self.place.port), scenario.seed, authority,
+                (there.host, there.port), scenario.seed, authority,
                 speaks_lines=broker.speaks_lines and not self.door,
             )  # fmt: skip
             self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
@@ -133,8 +134,10 @@ class LiveWorld:
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
             return
         role, _, number = name.partition(" ")
-        port = self.proxy.port(name) if self.proxy else self.place.port
-        told = {**config, **self.broker.introduce(self.place._replace(port=port)), "port": port}
+        found = self.broker.reached_at(self.place)
+        if self.proxy:
+            found = self.place._replace(port=self.proxy.port(name))
+        told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
         env = {}
         if self.door:

@@ -24,6 +24,7 @@ from dsjq_lab.wire import Said
 
 TICK_S = 0.02
 BACKLOG = 1024
+HOST = "127.0.0.1"  # where its clients are, also if the broker is elsewhere
 
 
 class Proxy:
@@ -58,7 +59,7 @@ class Proxy:
         with self.lock:
             if client not in self.ports:
                 lease = self.ports[client] = PortLease()
-                listener = socket.create_server((self.broker[0], lease.port), backlog=BACKLOG)
+                listener = socket.create_server((HOST, lease.port), backlog=BACKLOG)
                 listener.setblocking(False)
                 self.listeners.append(listener)
                 self.selector.register(listener, READ, client)

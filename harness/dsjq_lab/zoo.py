@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from dsjq_lab import library
+from dsjq_lab import library, scenario
 from dsjq_lab.errors import LabError, UsageError
 from dsjq_lab.logbook import Logbook
 from dsjq_lab.repeat import Play
@@ -82,7 +82,7 @@ def visit(
 
 def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logbook: Logbook) -> Row:
     right = set(answer["black_box" if black_box else "caught_by"])
-    words = ["run", answer["run"], *_broker(name, black_box)]
+    words = ["run", answer["run"], *_broker(name, black_box, answer)]
     words += [word for change in answer.get("set", []) for word in ("--set", change)]
     plays = [Play(tuple(words), seed) for seed in range(1, runs + 1)]
     series = sorted((run for _, run in logbook.played(plays, jobs)), key=lambda run: run.seed)
@@ -97,22 +97,26 @@ def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logb
     )  # fmt: skip
 
 
-def _broker(name: str, black_box: bool) -> list[str]:
+def _broker(name: str, black_box: bool, answer: Answer) -> list[str]:
     if name == REFERENCE:
         return []
     file = library.find("zoo", name)
-    return ["--broker-cmd", f"{sys.executable} {file} {OPTIONS}"] if black_box else ["--broker", str(file)]
+    if not black_box:
+        return ["--broker", str(file)]
+    played = scenario.load(library.find("scenarios", answer["run"]), answer.get("set", []))
+    folder = "" if played.broker.store == "memory" else " --data {data}"
+    return ["--broker-cmd", f"{sys.executable} {file} {OPTIONS}{folder}"]
 
 
 def _explored(name: str, answer: Answer, jobs: int) -> Row:
-    scenario, right = answer["run"], set(answer["caught_by"])
-    nothing = Row(name, scenario, "explored", answer["caught_by"], {}, 0, 0, None, None)
-    words = [scenario, *_broker(name, black_box=False), "--runs", f"{INTERLEAVINGS}", "--jobs", f"{jobs}"]
+    story, right = answer["run"], set(answer["caught_by"])
+    nothing = Row(name, story, "explored", answer["caught_by"], {}, 0, 0, None, None)
+    words = [story, *_broker(name, False, answer), "--runs", f"{INTERLEAVINGS}", "--jobs", f"{jobs}"]
     words += [word for change in answer.get("set", ()) for word in ("--set", change)]
     command = [sys.executable, "-m", "dsjq_lab", "explore", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, 1, 4):
-        raise LabError(f"{name} cannot be explored in {scenario}:\n{done.stderr}")
+        raise LabError(f"{name} cannot be explored in {story}:\n{done.stderr}")
     result = json.loads(done.stdout)
     failures = [set(failure["names"]) for failure in result["failures"]]
     caught = sum(bool(right & failure if right else failure) for failure in failures)

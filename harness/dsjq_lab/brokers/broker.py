@@ -50,6 +50,10 @@ class Broker(ABC):
         """The program of its clients."""
         return ["-S", "-I", workload.__file__]
 
+    def reached_at(self, place: Place) -> Place:
+        """Where its clients find it, if nobody stands in between."""
+        return place
+
     def introduce(self, place: Place) -> dict[str, Any]:
         """What its clients are told beyond the port."""
         return {}

@@ -32,6 +32,7 @@ class Real(Broker):
     speaks_lines = False
     not_asked: ClassVar[Mapping[str, str]] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
     scheme: ClassVar[str]  # of its address
+    ports: ClassVar[Mapping[str, int]]  # where it listens, by scheme, if an address does not say
     module: ClassVar[str]  # of its clients
     library: ClassVar[str]  # that these need, as it is imported
     server: ClassVar[str]  # the program
@@ -62,9 +63,18 @@ class Real(Broker):
     def client(self) -> list[str]:
         return ["-P", "-m", f"dsjq_lab.clients.{self.module}"]
 
+    def reached_at(self, place: Place) -> Place:
+        there = urlsplit(self.attached)
+        if not there.hostname:
+            return place
+        return place._replace(host=there.hostname, port=there.port or self.ports[there.scheme])
+
     def introduce(self, place: Place) -> dict[str, Any]:
+        there = urlsplit(self.attached or f"{self.scheme}://")
+        who, at, _ = there.netloc.rpartition("@")
+        host = f"[{place.host}]" if ":" in place.host else place.host
         return {
-            "url": self.attached or f"{self.scheme}://{place.host}:{place.port}",
+            "url": there._replace(netloc=f"{who}{at}{host}:{place.port}").geturl(),
             "queue": self.queue,
             "durable": self.is_durable(place.store),
             "max_attempts": place.max_attempts,
@@ -82,6 +92,7 @@ class Real(Broker):
 
 class Redis(Real):
     library, server, package = "redis", "redis-server", "redis-server"
+    ports: ClassVar = {"redis": 6379}
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
         keeps = {"--appendonly": "yes", "--appendfsync": "always"} if durable else {"--appendonly": "no"}
@@ -106,6 +117,7 @@ class RedisStream(Redis):
 class Beanstalkd(Real):
     name, scheme, module = "beanstalkd", "beanstalk", "beanstalkd"
     library, server, package = "greenstalk", "beanstalkd", "beanstalkd"
+    ports: ClassVar = {"beanstalk": 11300}
 
     def ack_timeout_s(self, wanted_s: float) -> float:
         """Whole seconds, of which a request takes one; and a question takes less than half of a lease."""
@@ -119,6 +131,7 @@ class Beanstalkd(Real):
 class Nats(Real):
     name, scheme, module = "nats", "nats", "nats"
     library, server, package = "nats", "nats-server", "nats-server"
+    ports: ClassVar = {"nats": 4222}
     gives_back_at_disconnect = False
     limits_attempts = True
 
@@ -130,6 +143,7 @@ class Nats(Real):
 class RabbitMQ(Real):
     name, scheme, module = "rabbitmq", "amqp", "rabbitmq"
     library, server, package = "pika", "rabbitmq-server", "rabbitmq-server"
+    ports: ClassVar = {"amqp": 5672, "amqps": 5671}
     ready_within_s = 60.0  # an Erlang machine, a database and a cluster of one
     scripts = Path("/usr/lib/rabbitmq/bin")  # Debian's program on PATH changes user, and hides its child
 

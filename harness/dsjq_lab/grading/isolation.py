@@ -57,7 +57,7 @@ class Isolation:
     def lent(cls) -> Iterator[Self]:
         """Of one grading. At its end nothing of the submission is left, and the user id can be lent again."""
         with ExitStack() as stack:
-            uid = stack.enter_context(lent_uid()) if os.getuid() == 0 else None
+            uid = stack.enter_context(lent_uid()) if is_root() else None
             isolation = cls(uid, secrets.token_hex(16))
             isolation.end_all()  # a grader that was killed may have left somebody behind
             stack.callback(isolation.end_all)
@@ -151,6 +151,10 @@ class Isolation:
             time.sleep(0.005)
         if self.uid is not None:
             sweep(self.uid)
+
+
+def is_root() -> bool:
+    return os.getuid() == 0
 
 
 @contextmanager
