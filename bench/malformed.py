@@ -28,6 +28,7 @@ from dsjq.text import LineCoding
 
 HONEST = b"honest"
 HONEST_PER_S = 100
+URGENT = -9  # attackers submit more than one worker can do: that is a flood, and another question
 INPUTS = 20  # of a connection
 PATIENCE_S = 30.0
 RESET = struct.pack("ii", 1, 0)
@@ -82,7 +83,7 @@ class Honest:
         with Producer(*self.address) as producer:
             while not self.over.wait(1 / HONEST_PER_S):
                 start = time.monotonic()
-                self.confirmed.add(producer.submit(HONEST))
+                self.confirmed.add(producer.submit(HONEST, priority=URGENT))
                 self.took_ms.append((time.monotonic() - start) * 1000)
 
     def work(self) -> None:

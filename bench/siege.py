@@ -33,7 +33,7 @@ Address = tuple[str, int]
 def broker(*options: str) -> Iterator[tuple[Address, int]]:
     """Its address and its process id."""
     serve = [sys.executable, "-m", "dsjq", "serve", "--port", "0", *options]
-    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             host, _, port = process.stdout.readline().split()[-1].rpartition(":")

@@ -142,6 +142,17 @@ class Told:
         asked = {"standing": standing, "question": question}
         self._call("stranger 1", "intrude", asked, {"reply": reply}, **how)
 
+    def bind(self, process: str, **patterns: list[str]) -> None:
+        self._call(process, "bind", {"question": "BIND", "patterns": patterns}, {})
+
+    def publish(self, process: str, copy: str, key: str, *ids: str, **how: Any) -> None:
+        asked = {"question": f"PUBLISH {key}", "copy": copy, "key": key}
+        self._call(process, "publish", asked, {"ids": list(ids)}, **how)
+
+    def take(self, process: str, queue: str, copy: str = "", id: str = "", **how: Any) -> None:
+        got = {"job": copy, "payload": copy, "id": id} if copy else {"empty": True}
+        self._call(process, "take", {"question": "RESERVE", "queue": queue}, got, **how)
+
     def stats(self, submitted: int, **states: int) -> None:
         none = dict.fromkeys(("pending", "in_flight", "failed", "done", "dead"), 0)
         self._call("auditor", "stats", {}, {"submitted": submitted, **none, **states})

@@ -141,6 +141,15 @@ def replies_match(told: Told) -> None:
     told.connect("worker 2", greeting="WELCOME")
 
 
+def strangers_refused(told: Told) -> None:
+    told.intrude("STATS", "STATS {}")
+
+
+def routed_right(told: Told) -> None:
+    told.bind("publisher 1", errors=["*.error"])
+    told.publish("publisher 1", "p.1", "kernel.info", "8")
+
+
 STORIES: dict[str, Callable[[Told], None]] = {
     story.__name__: story
     for story in (
@@ -149,6 +158,7 @@ STORIES: dict[str, Callable[[Told], None]] = {
         requeue_keeps_position, urgent_first, no_starvation, not_early, deduplicated,
         no_success_after_fsync_error,
         everything_finishes, counts_conserved, legal_transitions, no_leak, replies_match,
+        strangers_refused, routed_right,
     )
 }  # fmt: skip
 

@@ -38,6 +38,17 @@ def test_connections_are_counted_and_one_that_ends_makes_room() -> None:
             assert four.ask("PING") == "PONG"
 
 
+def test_who_has_gone_before_he_is_in_costs_the_others_no_pause(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving() as server:
+        with server.lock:  # the accept loop waits here, with the first
+            first = Wire(server.address)
+            Wire(server.address).reset()
+        assert first.ask("PING") == "PONG"
+        first.close()
+        until(lambda: not server.links and not server.hosts)
+    assert capfd.readouterr().err == ""
+
+
 def test_connections_of_one_address_leave_room_for_another() -> None:
     with serving(connections_per_address=1) as server, Wire(server.address) as one:
         assert one.ask("PING") == "PONG"
@@ -106,8 +117,8 @@ def test_a_client_that_does_not_read_is_let_go_and_its_job_given_back() -> None:
 
 
 def test_the_system_keeps_little_of_what_a_client_does_not_read() -> None:
-    with serving() as server, Wire(server.address) as wire:
-        assert wire.ask("PING") == "PONG"
+    with serving() as server, Wire(server.address):
+        until(lambda: server.links)
         [link] = server.links
         kept = link.conn.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         assert kept <= 2 * UNREAD_BYTES  # Linux doubles it, for its own books

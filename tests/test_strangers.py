@@ -9,8 +9,10 @@ import pytest
 from histories import Told
 from playing import ROOT, ending, only, ops_of
 
+from dsjq.extensions import routing
 from dsjq_lab import live, runs
 from dsjq_lab.brokers import under_study
+from dsjq_lab.clients import stranger
 from dsjq_lab.door import Door
 from dsjq_lab.report import pictures
 from dsjq_lab.results import judged
@@ -59,6 +61,11 @@ def test_where_nobody_is_asked_for_a_name_nobody_is_a_stranger() -> None:
     command = f"python3 {ROOT / 'tests' / 'broker.py'} --port {{port}}"
     assert not under_study(None, command).has_door
     assert under_study("dsjq", None).has_door
+
+
+def test_strangers_try_every_command_so_that_a_new_one_is_not_forgotten() -> None:
+    tried = {question.split(" ")[0] for question in stranger.ALL}
+    assert tried == {verb.decode() for verb in routing.COMMANDS} - {"PING", "QUIT"}
 
 
 def test_a_control_has_no_strangers() -> None:

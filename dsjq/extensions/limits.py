@@ -65,7 +65,6 @@ class LimitedLink(Link):
 
     def __init__(self, server: Server, conn: socket.socket):
         super().__init__(server, conn)
-        self.host = conn.getpeername()[0]
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         self.begun: float | None = None  # when the command began of which only a part has arrived
 
@@ -110,24 +109,27 @@ class LimitedServer(Server):
     def __init__(self, broker: Broker, host: str, port: int, limits: Limits, weighed: Weighed):
         self.limits = limits._replace(connections=min(limits.connections, _room(limits.connections)))
         self.weighed, self.per_host = weighed, Counter[str]()
+        self.hosts: dict[socket.socket, str] = {}  # for who has gone cannot be asked where from
         super().__init__(broker, host, port)
 
     def admit(self, conn: socket.socket, address: tuple[str, int]) -> None:
         with self.lock:
             full = self._full(address[0])
-            self.per_host[address[0]] += not full
+            if not full:
+                self.per_host[address[0]] += 1
+                self.hosts[conn] = address[0]
         if full:
             _turn_away(conn, full)
             return
         try:
             super().admit(conn, address)
         except BaseException:
-            self._forget(address[0])
+            self._forget(conn)
+            conn.close()
             raise
 
     def leave(self, link: Link) -> None:
-        assert isinstance(link, LimitedLink)
-        self._forget(link.host)
+        self._forget(link.conn)
         super().leave(link)
 
     def too_much(self, payload_bytes: int) -> str:
@@ -145,9 +147,9 @@ class LimitedServer(Server):
             return f"at most {self.limits.connections_per_address} at a time from {host}"
         return ""
 
-    def _forget(self, host: str) -> None:
+    def _forget(self, conn: socket.socket) -> None:
         with self.lock:
-            self.per_host[host] -= 1
+            self.per_host[self.hosts.pop(conn)] -= 1
             self.per_host += Counter()  # drops those at zero
 
 

@@ -141,7 +141,11 @@ class SecureServer(LimitedServer):
 
     def admit(self, conn: socket.socket, address: tuple[str, int]) -> None:
         if self.guard.tls:
-            conn = self.guard.tls.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+            try:
+                conn = self.guard.tls.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # it has gone already
+                conn.close()
+                return
         super().admit(conn, address)
 
 

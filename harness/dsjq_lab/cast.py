@@ -94,7 +94,7 @@ def cast(scenario: Scenario, *, audited: bool, strangers: bool) -> list[Member]:
         "ack_timeout_s": scenario.broker.ack_timeout_s,
         "gates": sorted(gates),
     }
-    load, workers = scenario.load, scenario.workers
+    load, workers, topic = scenario.load, scenario.workers, scenario.topic
     work = {
         "work_time_s": workers.work_time_s,
         "fail_rate": workers.fail_rate,
@@ -115,6 +115,10 @@ def cast(scenario: Scenario, *, audited: bool, strangers: bool) -> list[Member]:
     if strangers:
         members += [Member(f"stranger {number}", common) for number in range(1, scenario.strangers + 1)]
     members += [Member("auditor", common)] if audited else []
+    if topic:
+        publish = {"topic": topic.model_dump()}
+        numbers = range(1, topic.publishers + 1)
+        members += [Member(f"publisher {number}", common | publish) for number in numbers]
     members += [Member(f"worker {number}", common | work) for number in range(1, workers.count + 1)]
     for number in range(1, load.producers + 1):
         share = [f"j{job}" for job in range(number, load.jobs + 1, load.producers)]

@@ -162,6 +162,8 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
     zoo.add_argument("--book", type=Path, metavar="F", help="a file of live runs: none is played twice")
 
+    start = command("start", "Copy the files of an exercise to a folder of your own.")
+    coursework.start_arguments(start)
     check = command("check", "Run the visible checks of an exercise, up to the first that fails.")
     coursework.check_arguments(check, BROKER, BROKER_CMD)
     coursework.grade_arguments(command("grade", "Score a submission of an exercise, or a folder of them."))
@@ -467,6 +469,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain,
     "list": list_,
     "zoo": zoo,
+    "start": coursework.start,
     "check": coursework.check,
     "grade": coursework.grade,
     "bundle": coursework.bundle,

@@ -48,6 +48,7 @@ class Model:
         self.connections: list[Connection] = []
         self.broken_replies: list[Op] = []  # garbage, more than was asked for, and strange greetings
         self.intrusions: list[Op] = []  # how each ended, of those that did
+        self.routed: list[tuple[Call, dict[str, Any], str | None]] = []  # publishers' calls: value, error
         self.stats: list[tuple[Call, dict[str, Any]]] = []
         self.listings: list[Listing] = []
         self.dead: set[str] = set()  # nonces that the broker lists as dead, and that were not kicked since

@@ -72,6 +72,7 @@ class _Reading:
             "dead": self.dead,
             "kick": self.kick,
             "intrude": self.intrude,
+            **dict.fromkeys(("bind", "publish", "take", "taken"), self.route),
         }
 
     def read(self) -> None:
@@ -248,6 +249,9 @@ class _Reading:
     def intrude(self, call: Call, invoke: Op, end: Op | None) -> None:
         if end is not None:
             self.model.intrusions.append(end)
+
+    def route(self, call: Call, invoke: Op, end: Op | None) -> None:
+        self.model.routed.append((call, (end or invoke).value, end.error if end else None))
 
     # Connections
 

@@ -37,6 +37,7 @@ from dsjq_lab.scenario_format import (
     Expectation,
     Load,
     Scenario,
+    Topic,
     Workers,
     varied,
 )
@@ -132,6 +133,7 @@ SECTIONS: dict[Any, type[BaseModel]] = {
     "broker": BrokerOptions,
     "load": Load,
     "workers": Workers,
+    "topic": Topic,
     "expect": Expectation,
 }
 

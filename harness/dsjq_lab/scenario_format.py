@@ -46,6 +46,7 @@ InvariantName = Literal[
     "no_leak",
     "replies_match",
     "strangers_refused",
+    "routed_right",
 ]
 INVARIANTS: tuple[str, ...] = get_args(InvariantName)
 StoreKind = Literal["memory", "journal", "sqlite"]
@@ -107,6 +108,16 @@ class Workers(Strict):
     )
 
 
+class Topic(Strict):
+    """Publishers that each bind queues of their own to a topic exchange, and take out what comes of it."""
+
+    bindings: Annotated[dict[str, list[str]], Field(min_length=1)] = word("queue: its patterns")
+    keys: Annotated[list[str], Field(min_length=1)] = word("of one publish after the other, round and round")
+    publishers: AtLeastOne = word("how many clients do so, each for itself", 1)
+    publishes: AtLeastOne = word("of each publisher", 60)
+    gap_s: Duration = key("gap", "20ms", "between two publishes")
+
+
 class Circumstances(Strict):
     broker: Annotated[list[str], Field(min_length=1)] | None = word("names; core is any black box", None)
     durable: bool | None = word("whether it was given a folder for its jobs", None)
@@ -145,6 +156,7 @@ class Scenario(Strict):
     load: Load
     workers: Workers = Workers()
     strangers: Annotated[int, Field(ge=0, le=100)] = word("clients who try what they may not do", 0)
+    topic: Topic | None = word("publishers beside the load, and a topic exchange of their own", None)
     faults: list[AnyDeed] = word("what goes wrong", [])
     network: Literal["record"] | None = word(
         "as with a fault of the network, each message is in the history", None

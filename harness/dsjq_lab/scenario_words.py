@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from dsjq_lab.scenario_faults import Deed
-from dsjq_lab.scenario_format import BrokerOptions, Circumstances, Expectation, Load, Scenario, Workers
+from dsjq_lab.scenario_format import BrokerOptions, Circumstances, Expectation, Load, Scenario, Topic, Workers
 from dsjq_lab.scenario_values import BYTE_RATE, DURATION, NAME, RATE, SHARE, SIZE, STEP, VICTIM
 from dsjq_lab.scenario_verbs import VERBS
 
@@ -27,8 +27,8 @@ LIKE = {  # what a pattern of the schema means to people
 KINDS = {"string": "a text", "integer": "a number", "number": "a number", "boolean": "true or false",
          "object": "a mapping"}  # fmt: skip
 PARTS: dict[str, type[BaseModel]] = {
-    "broker": BrokerOptions, "load": Load, "workers": Workers, "expect": Expectation,
-    "expect.with": Circumstances,
+    "broker": BrokerOptions, "load": Load, "workers": Workers, "topic": Topic,
+    "expect": Expectation, "expect.with": Circumstances,
 }  # fmt: skip
 
 

@@ -312,7 +312,7 @@ class Client:
             self.line = None
 
 
-# -- The three roles --------------------------------------------------------------------------------------
+# -- The roles --------------------------------------------------------------------------------------------
 
 
 def produce(client: Client, channel: Channel, config: Record) -> None:
@@ -503,6 +503,48 @@ def kick_dead(client: Client) -> list[str]:
     return kicked
 
 
+def publish(client: Client, channel: Channel, config: Record) -> None:
+    """Binds queues of its own to an exchange of its own; publishes, and looks what has come into each queue.
+
+    A broker that refuses to bind knows no exchanges, and is asked no more.
+    """
+    topic, own = config["topic"], channel.process.replace(" ", "-")
+    patterns = {f"{own}/{queue}": keys for queue, keys in topic["bindings"].items()}
+    questions = [f"DECLARE topic {own}", *(f"DECLARE queue {queue}" for queue in patterns)]
+    questions += [f"BIND {queue} {own} {key}" for queue, keys in patterns.items() for key in keys]
+    if all(bind(client, question, patterns) for question in questions):
+        for number in range(topic["publishes"]):
+            channel.pause(topic["gap_s"])
+            key, copy = topic["keys"][number % len(topic["keys"])], f"{own}.{number + 1}"
+            ask(client, "publish", f"PUBLISH {own} {key} -- {copy}", {"copy": copy, "key": key}, copies)
+            for queue in patterns:
+                take_all(client, queue)
+    while True:
+        channel.pause(3600)
+
+
+def bind(client: Client, question: str, patterns: Record) -> bool:
+    """Whether it is bound; asked again until somebody says."""
+    outcome = ""
+    while outcome not in ("ok", "refused"):
+        outcome, _ = ask(client, "bind", question, {"patterns": patterns}, nothing)
+    return outcome == "ok"
+
+
+def take_all(client: Client, queue: str) -> None:
+    while True:
+        outcome, got = ask(client, "take", f"RESERVE queue={queue}", {"queue": queue}, delivery)
+        if outcome != "ok" or got.get("empty"):
+            return
+        ask(client, "taken", f"ACK {got['id']} {got['token']}", {"queue": queue}, nothing)
+
+
+def ask(
+    client: Client, f: str, question: str, value: Record, read: Callable[[str], Record]
+) -> tuple[str, Record]:
+    return client.operate(f, {"question": question, **value}, lambda: question, read)
+
+
 # -- Replies taken apart; ValueError or KeyError if they are not what they should be ----------------------
 
 
@@ -535,6 +577,10 @@ def shown(data: bytes) -> str:
     return data[:SHOWN].decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
+def copies(reply: str) -> Record:
+    return {"ids": [str(id) for id in json.loads(after("JOB_IDS", reply))]}
+
+
 def counts(reply: str) -> Record:
     stats = json.loads(after("STATS", reply))
     return {name: stats[name] for name in COUNTS}
@@ -552,7 +598,7 @@ def nothing(reply: str) -> Record:
 
 
 Play = Callable[[Client, Channel, Record], None]
-ROLES: dict[str, Play] = {"producer": produce, "worker": work, "auditor": audit}
+ROLES: dict[str, Play] = {"producer": produce, "worker": work, "auditor": audit, "publisher": publish}
 
 
 def main(

@@ -16,7 +16,9 @@ class Broker(stage07.Broker):
 
     def recover(self, path: Path) -> None:
         data = path.read_bytes()
-        os.truncate(path, data.rfind(b"\n") + 1)  # what follows was being written: nobody was told of it
+        file = os.open(path, os.O_RDWR)
+        os.ftruncate(file, data.rfind(b"\n") + 1)  # what follows was being written: nobody was told of it
+        os.close(file)
         super().recover(path)
 
     def write(self, **record: str) -> None:

@@ -23,6 +23,7 @@ from dsjq_lab.checkers.payload_intact import PayloadIntact
 from dsjq_lab.checkers.redelivered_in_time import RedeliveredInTime
 from dsjq_lab.checkers.replies_match import RepliesMatch
 from dsjq_lab.checkers.requeue_keeps_position import RequeueKeepsPosition
+from dsjq_lab.checkers.routed_right import RoutedRight
 from dsjq_lab.checkers.strangers_refused import StrangersRefused
 from dsjq_lab.checkers.urgent_first import UrgentFirst
 from dsjq_lab.history import no_garbage
@@ -54,6 +55,7 @@ CHECKERS: tuple[Checker, ...] = (
     NoLeak(),
     RepliesMatch(),
     StrangersRefused(),
+    RoutedRight(),
 )
 
 

@@ -44,6 +44,8 @@ class LegalTransitions(Checker):
                 former |= states.keys() | set(op.value.get("jobs", ()))  # it may die between record and trace
                 states.clear()
                 continue
+            if "job" not in op.value:
+                continue  # about no job: a queue was declared, or bound
             job, record = op.value["job"], op.value["record"]
             before, after = TRANSITIONS.get(record, (None, ""))
             if not after or (states.get(job) != before and job not in former):

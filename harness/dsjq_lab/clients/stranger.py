@@ -16,9 +16,10 @@ from dsjq_lab.workload import SECRET, Channel, Client, Record, main
 
 PAUSE_S = 0.2  # between two guises: each secret costs the broker some 50 ms, right or wrong
 WRONG = "not-the-secret"
-SUBMITS = ("SUBMIT stranger", "PUT priority=-9 -- stranger")
+SUBMITS = ("SUBMIT stranger", "PUT priority=-9 -- stranger", "PUBLISH stranger key -- stranger")
 LEASES = ("REQUEST", "RESERVE wait=0", *(f"{verb} 1" for verb in ("ACK", "FAIL", "TOUCH", "RELEASE")))
-ADMINS = ("KICK 1", "JOBS")
+ROUTES = ("DECLARE queue stranger", "BIND stranger stranger", "UNBIND stranger stranger", "TOPOLOGY")
+ADMINS = ("KICK 1", "JOBS", *ROUTES)
 ANYONES = ("HELLO name=stranger", "HELLO binary/1", "STATUS 1", "STATS")
 ALL = (*SUBMITS, *LEASES, *ADMINS, *ANYONES)
 

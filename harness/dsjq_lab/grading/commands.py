@@ -1,4 +1,4 @@
-"""The commands of coursework: `check` for students, `grade` and `bundle` for those who teach."""
+"""The commands of coursework: `start` and `check` for students, `grade` and `bundle` for those who teach."""
 
 import argparse
 import json
@@ -20,11 +20,31 @@ PROFILES = ("standard", "small")
 
 def check_arguments(parser: argparse.ArgumentParser, broker: str, broker_cmd: str) -> None:
     parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
-    studied = parser.add_mutually_exclusive_group(required=True)
+    studied = parser.add_mutually_exclusive_group()
     studied.add_argument("--broker-cmd", metavar="COMMAND", help=broker_cmd)
     studied.add_argument("--broker", metavar="FILE.py", help=broker)
     parser.add_argument("--all", action="store_true", help="go on after a check that fails")
     parser.add_argument("--plain", action="store_true", help="progress as lines that are only appended")
+
+
+def start_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. repair/4")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where your files are to lie")
+    parser.add_argument("--student", default="", metavar="NAME", help="yours: your seed follows from it")
+
+
+def start(args: argparse.Namespace) -> int:
+    """Copies what an exercise gives out, and never over what is there."""
+    from dsjq_lab.grading import desk, exercise
+
+    files = desk.set_up(exercise.load(exercise.find(args.exercise)), args.folder, args.student)
+    if args.json:
+        print(json.dumps({"files": list(map(str, files))}))
+    else:
+        print(*(visible(str(file)) for file in files), sep="\n")
+        print(f"\nNext   read {args.folder / exercise.PAGE}; then, in that folder: "
+              f"dsjq-lab check {args.exercise}")  # fmt: skip
+    return AS_EXPECTED
 
 
 def grade_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +74,8 @@ def check(args: argparse.Namespace) -> int:
     except ScenarioErrors as errors:
         print(f"dsjq-lab: nothing was checked\n{errors}", file=sys.stderr)
         return USAGE
+    if not args.broker and not args.broker_cmd:
+        args.broker = exercise.own_broker(asked_for)
     broker = brokers.under_study(args.broker, args.broker_cmd)
     asked_for, notes = judge.points_moved(asked_for, broker)
     report = Report(asked_for.name, asked_for.title, [], notes)

@@ -21,12 +21,20 @@ from dsjq_lab.scenario_values import AtLeastOne, Strict, key
 from dsjq_lab.variation import Variation
 from dsjq_lab.yaml12 import Mistake, YamlError
 
-FILE, PAGE = "exercise.yaml", "README.md"
-KINDS = ("conversation", "scenario", "explore")
+FILE, PAGE, PATIENT = "exercise.yaml", "README.md", "broker.py"
+KINDS = ("conversation", "scenario", "explore", "patient")
+
+
+class Patient(Strict):
+    """Of a broker with a bug (repair.py): a scenario that shows it, or its repair."""
+
+    asks: Literal["scenario", "repair"]
+    keeps: bool = False  # its jobs, in a folder
+    live: bool = False  # no scenario is explored: nearly every schedule shows the bug
 
 
 class Check(Strict):
-    """One thing that a submission is asked, in one of three ways."""
+    """One thing that a submission is asked, in one of these ways."""
 
     name: str
     points: AtLeastOne
@@ -34,6 +42,7 @@ class Check(Strict):
     conversation: str | None = None  # a file beside this one: a talk with the broker, to the byte
     scenario: str | None = None  # a file beside this one, or a scenario of the library: on real processes
     explore: str | None = None  # the same, simulated, if the submission is a Python program
+    patient: Patient | None = None  # the broker.py beside this file is one
     runs: AtLeastOne = 1  # with the scenario's seed, seed+1, …; or the schedules 0, 1, …
     needs: list[Literal["data", "ack_timeout", "max_attempts"]] = []  # what its command must take
     changes: dict[str, Any] = key("set", {})  # as --set
@@ -51,7 +60,7 @@ class Check(Strict):
 
     @property
     def file(self) -> str:
-        return str(getattr(self, self.kind))
+        return PATIENT if self.patient else str(getattr(self, self.kind))
 
     @property
     def variation(self) -> Variation:
@@ -130,6 +139,15 @@ def load(folder: Path, hidden: Path | None = None) -> Exercise:
     return Exercise(f"{whole.parent.name}/{whole.name}", sheet.title, whole, checks)
 
 
+def own_broker(exercise: Exercise) -> str:
+    """The file that is meant where no broker is named: on the desk of who looks for a bug."""
+    if not any(asked.check.patient for asked in exercise.checks):
+        raise UsageError("which broker? --broker-cmd 'python3 mine.py --port {port}', or --broker FILE.py")
+    if not Path(PATIENT).is_file():
+        raise UsageError(f"no {PATIENT} here: go to the folder that `dsjq-lab start` made, or use --broker")
+    return PATIENT
+
+
 def read(folder: Path, hidden: bool) -> tuple[Sheet, list[Asked]]:
     path = folder / FILE
     try:
@@ -160,6 +178,10 @@ def read(folder: Path, hidden: bool) -> tuple[Sheet, list[Asked]]:
 def file_of(check: Check, folder: Path) -> Path:
     """Where it lies, and that it is what it should be."""
     beside = (folder / check.file).resolve()
+    if check.patient:
+        if not beside.is_file():
+            raise UsageError(f"there is no {PATIENT} beside this file")
+        return beside
     if check.kind == "conversation":
         Conversation.load(beside)
         return beside

@@ -5,9 +5,6 @@ not ready, an answer that did not come) is tried once more with all times twice 
 then needs a person.
 """
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,8 +15,10 @@ from dsjq_lab import runs
 from dsjq_lab.brokers import Broker, Command, Dsjq, Place
 from dsjq_lab.conductor import Snapshot
 from dsjq_lab.errors import LabError
+from dsjq_lab.grading import repair
 from dsjq_lab.grading.conversation import Conversation, Failed
-from dsjq_lab.grading.exercise import Asked, Check, Exercise
+from dsjq_lab.grading.exercise import PATIENT, Asked, Check, Exercise
+from dsjq_lab.grading.exploring import explore
 from dsjq_lab.grading.results import FAILED, NEEDS_A_PERSON, PASSED, Mark
 from dsjq_lab.live import READY_TIMEOUT_S
 from dsjq_lab.ports import PortLease
@@ -70,6 +69,8 @@ def find(
                 return talk(asked, broker, time_scale)
             case "scenario":
                 return play(asked, broker, time_scale, watch)
+            case "patient":
+                return examined(asked, broker)
             case _:
                 return explored(asked, broker)
     except NotReady as problem:
@@ -172,29 +173,37 @@ def can_be_explored(broker: Broker) -> bool:
 
 
 def explored(asked: Asked, broker: Broker) -> Finding:
-    """Student code runs in that process, and its judge as well: LAB.md says what can be faked there."""
     check = asked.check
-    before, path = broker.explorer(asked.path) if isinstance(broker, Command) else ([], asked.path)
-    words = [str(path), "--runs", str(check.runs), "--jobs", "1", "--seed", "0"]
-    words += [word for change in check.variation.changes for word in ("--set", change)]
-    match broker:
-        case Command():
-            words += ["--broker-cmd", broker.name]
-        case Dsjq(file=Path() as file):
-            words += ["--broker", str(file)]
-    command = [*before, sys.executable, "-P", "-m", "dsjq_lab", "explore", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    try:
-        result = json.loads(done.stdout)
-        outcome, failures, refused = result["outcome"], result["failures"], result["refused"]
-    except (ValueError, KeyError):
-        raise LabError(f"the explorer ended with {done.returncode}: {done.stderr.strip()}") from None
-    if outcome == "fail":
+    changes = [word for change in check.variation.changes for word in ("--set", change)]
+    result = explore(asked.path, broker, "--runs", str(check.runs), "--seed", "0", *changes)
+    failures = result["failures"]
+    if result["outcome"] == "fail":
         story = [", ".join(failures[0]["names"]), *failures[0]["story"]]
         return Finding(FAILED, "\n".join(story), (failures[0].get("folder", ""),))
-    if outcome == "unknown":
-        return Finding(NEEDS_A_PERSON, f"cannot be explored: {refused or 'no run proved anything'}")
+    if result["outcome"] == "unknown":
+        why = result["refused"] or "no run proved anything"
+        return Finding(NEEDS_A_PERSON, f"cannot be explored: {why}")
     return Finding(PASSED)
+
+
+# -- A broker with a bug ----------------------------------------------------------------------------------
+
+
+def examined(asked: Asked, broker: Broker) -> Finding:
+    terms = asked.check.patient
+    assert terms is not None
+    file = broker.file if isinstance(broker, Dsjq | Command) else None
+    if file is None:
+        return Finding(FAILED, f"Which file is it? Say --broker {PATIENT}, with {repair.OWN} beside it.")
+    own = file.parent / repair.OWN
+    try:
+        if terms.asks == "scenario":
+            return Finding(PASSED, repair.shown(asked.path, own, terms))
+        return Finding(PASSED, repair.repaired(asked.path, broker, own, terms))
+    except repair.NotShown as why:
+        verdict = NEEDS_A_PERSON if why.is_doubtful else FAILED
+        folders = (why.folder,) if why.folder else ()
+        return Finding(verdict, str(why), folders, may_be_busy=why.is_doubtful)
 
 
 def points_moved(exercise: Exercise, broker: Broker) -> tuple[Exercise, tuple[str, ...]]:

@@ -44,6 +44,7 @@ WRONG = {  # what is wrong with the last piece of the evidence
     "no_leak": "not given back",
     "replies_match": "not what was asked for",
     "strangers_refused": "must not be: not a refusal",
+    "routed_right": "not what the bindings say",
 }
 STRUCK = {
     "kill": "killed", "term": "terminated", "pause": "paused", "restart": "stopped",
@@ -217,6 +218,10 @@ def said(op: Op) -> str:
             return f"JOBS state=DEAD -> {len(value['dead'])} jobs"
         case "intrude", _:
             return f"{value['question']} {value['standing']} -> {value.get('reply', op.error)}"
+        case "publish", "ok":
+            return f"{value['question']} -> JOB_IDS {' '.join(value['ids'])}"
+        case "take", "ok":
+            return f"{value['question']} -> {'EMPTY' if value.get('empty') else 'JOB ' + value['id']}"
     return f"{op.f.upper()} -> {op.error or 'OK'}"
 
 

@@ -337,7 +337,7 @@ def recorded(record: Op) -> str:
 def question(invoke: Op) -> str:
     if invoke.f == "submit":
         return f"{submission(invoke.value)} {nonce_of(invoke.value['payload'])}"
-    if "question" in invoke.value:  # of a stranger
+    if "question" in invoke.value:  # of a stranger, or a publisher
         return str(invoke.value["question"])
     return QUESTIONS.get(invoke.f) or f"{invoke.f.upper()} {invoke.value.get('id', '')}".rstrip()
 
@@ -348,14 +348,16 @@ def answer(end: Op) -> str:
         return end.error or end.type
     if end.f == "submit":
         return f"JOB_ID {value['id']}"
-    if end.f == "reserve" and "id" in value:
+    if end.f == "publish":
+        return f"JOB_IDS {' '.join(value['ids'])}"
+    if end.f in ("reserve", "take") and "id" in value:
         attempt = value.get("attempt")
         return f"JOB {value['id']}" + (f" attempt {attempt}" if attempt else "")
     if end.f == "stats":
         return "STATS " + " ".join(f"{name}={count}" for name, count in value.items() if name != "conn")
     if "reply" in value:
         return str(value["reply"])
-    words = {"reserve": "EMPTY", "connect": value.get("greeting") or "connected"}
+    words = {"reserve": "EMPTY", "take": "EMPTY", "connect": value.get("greeting") or "connected"}
     return str(words.get(end.f, "OK"))
 
 

@@ -68,7 +68,7 @@ def explore(search: Search, task: dict[str, Any], path: Path) -> None:
         if time.monotonic() - told_s > PROGRESS_INTERVAL_S:
             told_s = time.monotonic()
             tell(search)
-        if run.failures and (more or search.failing == 1):
+        if run.failures and not task["count"] and (more or search.failing == 1):
             say(kind="found", seed=seed, names=run.failures, nth_run=search.runs)
             failure = search.examined(seed, run)
             say(kind="failure", **told(failure, path))

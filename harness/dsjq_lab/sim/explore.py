@@ -48,6 +48,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exhaustive", action="store_true", help="every schedule within the bound, once")
     parser.add_argument("--bound", type=int, default=1, metavar="N", help="interruptions (default: 1)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    parser.add_argument("--count", action="store_true", help="only count how many runs fail")
+    parser.add_argument("--only", type=lambda text: text.split(","), dest="wanted", metavar="NAME,NAME…",
+                        help="failures of these names, and no others")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="e.g. load.jobs=5")
     parser.add_argument("--without-faults", action="store_true", help="nothing is done to anybody")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where failures are stored (default: runs)")
@@ -118,6 +121,7 @@ class Exploration:
                 "scenario": str(scenario), "broker": args.broker, "broker_cmd": args.broker_cmd,
                 "strategy": args.strategy,
                 "seed": args.seed, "number": number, "of": of, "keep_going": args.keep_going,
+                "count": args.count,
                 "runs": UNLIMITED if args.runs is None else args.runs // of + (number < args.runs % of),
                 "seconds": args.seconds or (UNLIMITED if unlimited else DEFAULT_SECONDS),
                 "bound": args.bound if args.exhaustive else None, "wanted": list(args.wanted),
@@ -215,9 +219,9 @@ class Exploration:
             self.note(f"{counts['runs']} runs, {rate}, {different} different, {fail} fail, {where}")
 
     def outcome(self) -> tuple[str, int]:
-        if self.failures:
-            return "fail", FAIL
         counts = self.counts()
+        if self.failures or counts["failing"]:
+            return "fail", FAIL
         if self.refused or counts["runs"] == counts["unknown"]:
             return "unknown", UNKNOWN
         return "pass", PASS
@@ -289,8 +293,8 @@ def render(exploration: Exploration, word: str) -> list[str]:
                 f"         Play it on real processes: dsjq-lab run {Path(exploration.args.what)}"]
     if word == "unknown":
         return [f"UNKNOWN  no run proved anything, in {runs}"]
-    if exploration.failures:
-        return [*lines, "", f"FAIL   in {runs}"]
+    if word == "fail":
+        return [*lines, "", f"FAIL   {counts['failing']} of {runs}"]
     if exploration.complete:
         bound = exploration.args.bound
         most = f"at most {bound} forced switches"

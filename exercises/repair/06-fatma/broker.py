@@ -1,0 +1,163 @@
+"""A job broker with short locks: one for the jobs that wait, one for the leases, and none held for long.
+
+A job is in one of three places: in `waiting`, in `lent`, or nowhere, because it is done or dead. A thread
+named "clock" ends the leases that ran out. All of it lives in memory.
+
+    python3 broker.py --port 4730 --ack-timeout 30s --max-attempts 5
+"""
+
+import argparse
+import collections
+import itertools
+import os
+import signal
+import socket
+import threading
+import time
+from typing import NamedTuple
+
+TICK_S = 0.1
+LINE_MAX = 65536
+
+
+class Job:
+    def __init__(self, id, payload):
+        self.id, self.payload, self.attempts = id, payload, 0
+
+
+class Lease(NamedTuple):
+    job: Job
+    holder: "Client"
+    ends_at: float
+
+
+class Broker:
+    def __init__(self, ack_timeout_s, max_attempts):
+        self.ack_timeout_s, self.max_attempts = ack_timeout_s, max_attempts
+        self.ids = itertools.count(1)
+        self.line_lock = threading.Lock()
+        self.waiting = collections.deque()
+        self.lent_lock = threading.Lock()
+        self.lent = {}  # job id -> Lease
+
+    def submit(self, payload):
+        with self.line_lock:
+            job = Job(str(next(self.ids)), payload)
+            self.waiting.append(job)
+        return job.id
+
+    def request(self, holder):
+        """The job that has waited longest, or None."""
+        job = self.next_in_line()
+        if job is None:
+            return None
+        job.attempts += 1
+        with self.lent_lock:
+            self.lent[job.id] = Lease(job, holder, time.monotonic() + self.ack_timeout_s)
+        return job
+
+    def next_in_line(self):
+        if not self.waiting:  # most who ask find nothing, and need no lock for that
+            return None
+        job = self.waiting[0]
+        with self.line_lock:
+            self.waiting.popleft()
+        return job
+
+    def finish(self, id, holder, done):
+        """Whether the job was the holder's to settle."""
+        with self.lent_lock:
+            lease = self.lent.get(id)
+            if lease is None or lease.holder is not holder or lease.ends_at <= time.monotonic():
+                return False
+            del self.lent[id]
+        if not done:
+            self.give_back([lease.job])
+        return True
+
+    def end_leases(self, is_over):
+        with self.lent_lock:
+            over = [lease for lease in self.lent.values() if is_over(lease)]
+            for lease in over:
+                del self.lent[lease.job.id]
+        self.give_back([lease.job for lease in over])
+
+    def give_back(self, jobs):
+        """They go to the front, since they have waited before; the dead are dropped."""
+        with self.line_lock:
+            self.waiting.extendleft(job for job in reversed(jobs) if job.attempts < self.max_attempts)
+
+    def run_clock(self):
+        while True:
+            time.sleep(TICK_S)
+            self.end_leases(lambda lease: lease.ends_at <= time.monotonic())
+
+
+class Client:
+    """One client and its thread."""
+
+    def __init__(self, broker, conn):
+        self.broker, self.conn = broker, conn
+
+    def run(self):
+        try:
+            self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.converse()
+        except OSError:
+            pass  # a reset ends a session as any other end does
+        finally:
+            self.broker.end_leases(lambda lease: lease.holder is self)
+            self.conn.close()
+
+    def converse(self):
+        buffer = bytearray()
+        while data := self.conn.recv(4096):
+            buffer += data
+            while (end := buffer.find(b"\n")) >= 0:
+                line = bytes(buffer[:end]).removesuffix(b"\r")
+                del buffer[: end + 1]
+                self.conn.sendall(self.reply(line).encode() + b"\n")
+            if len(buffer) > LINE_MAX + 1:
+                return
+
+    def reply(self, line):
+        try:
+            words = line.decode()
+        except UnicodeDecodeError:
+            return "ERROR NOT_UTF8"
+        command, _, rest = words.partition(" ")
+        match command:
+            case "SUBMIT" if "\r" not in rest and len(line) <= LINE_MAX:
+                return f"JOB_ID {self.broker.submit(rest)}"
+            case "REQUEST" if not rest:
+                job = self.broker.request(self)
+                return f"JOB {job.id} {job.payload}" if job else "EMPTY"
+            case "ACK" | "FAIL" if rest:
+                settled = self.broker.finish(rest, self, done=command == "ACK")
+                return "OK" if settled else "ERROR NOT_YOURS"
+        return "ERROR BAD_COMMAND"
+
+
+def duration(text):
+    return float(text.rstrip("s"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--ack-timeout", type=duration, default=30.0)
+    parser.add_argument("--max-attempts", type=int, default=5)
+    args, _ = parser.parse_known_args()
+    broker = Broker(args.ack_timeout, args.max_attempts)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Thread(target=broker.run_clock, name="clock", daemon=True).start()
+    with socket.create_server((args.host, args.port), backlog=128) as listener:
+        print(f"listening on {args.host}:{listener.getsockname()[1]}", flush=True)
+        while True:
+            conn, _ = listener.accept()
+            threading.Thread(target=Client(broker, conn).run, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
