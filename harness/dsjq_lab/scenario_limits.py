@@ -18,7 +18,7 @@ class FdLimit(Pause):
 class MemoryLimit(Kill):
     verb = "memory_limit"
     victim: TheBroker = key("memory_limit")
-    spare_bytes: Memory = key("spare", says="resident memory beyond what it uses then; with more it is killed")
+    spare_bytes: Memory = key("spare", says="resident memory beyond what it uses then; more is its end")
 
     def what(self) -> str:
         return f"kill broker when it uses {self.spare_bytes // 1024} KiB of memory more than then"
