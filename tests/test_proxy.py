@@ -4,10 +4,11 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from dsjq_lab.disturbances import DISTURBANCES
+from dsjq_lab.disturbances import DISTURBANCES, asked_for
 from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import VERBS
 from dsjq_lab.wire import Ear
@@ -233,3 +234,9 @@ def test_bytes_of_another_language_are_bytes_and_secrets_are_no_ones_business(ec
     proxy.close()
     said = Ear("worker 1", 1, "up", speaks_lines=True).hear(b"AUTH me sesame\n", 5)
     assert [message.op()["value"]["line"] for message in said] == ["AUTH ..."]
+
+
+def test_replies_to_what_was_joined_never_reach_the_client_however_late_and_in_pieces() -> None:
+    stream = SimpleNamespace(unasked=2)
+    heard = [asked_for(stream, data) for data in (b"OK PO", b"NG\nOK PONG", b"\nJOB_ID 7\n", b"OK PONG\n")]
+    assert heard == [b"", b"", b"JOB_ID 7\n", b"OK PONG\n"]

@@ -171,20 +171,11 @@ class Coalesce(Disturbance):
 
     def __init__(self, *told: Any) -> None:
         super().__init__(*told)
-        self.unanswered: dict[Connection, int] = {}
         self.fresh = Lines()
 
     def treat(self, stream: "Stream", data: bytes, now_ns: int) -> Iterator[Piece]:
-        connection = stream.connection
-        if stream.direction == "down":
-            while self.unanswered.get(connection) and b"\n" in data:
-                self.unanswered[connection] -= 1
-                data = data.partition(b"\n")[2]
-            if data and not self.unanswered.get(connection):
-                yield Piece(0, data)
-            return
-        if self.fresh.begins(stream, data) and self.strikes():
-            self.unanswered[connection] = self.unanswered.get(connection, 0) + 1
+        if stream.direction == "up" and self.fresh.begins(stream, data) and self.strikes():
+            stream.connection.down.unasked += 1
             data = self.PING + data
             self.bite(joined_bytes=len(data))
         yield Piece(0, data)
@@ -299,6 +290,14 @@ class Storm(Disturbance):
         for _ in range(self.options["connections"]):
             socket.create_connection(self.options["broker"], GUEST_TIMEOUT_S).close()
         self.bite(connections=self.options["connections"])
+
+
+def asked_for(stream: Any, data: bytes) -> bytes:
+    """Without the replies to what Coalesce has asked: they may come when it is over."""
+    while stream.unasked and b"\n" in data:
+        stream.unasked -= 1
+        data = data.partition(b"\n")[2]
+    return b"" if stream.unasked else data
 
 
 class Lines:

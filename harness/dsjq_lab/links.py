@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dsjq_lab.disturbances import Disturbance
+from dsjq_lab.disturbances import Disturbance, asked_for
 from dsjq_lab.wire import Ear, Said
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Stream:
         self.waiting: deque[tuple[int, bytes, list[Said]]] = deque()  # (when it may leave, what, its end)
         self.ear = Ear(connection.client, connection.number, direction, connection.proxy.speaks_lines)
         self.waiting_bytes = self.passed_bytes = 0
+        self.unasked = 0  # replies on their way, to what its sink did not ask
         self.ended = False  # its source has said all
         self.done = False  # and its sink was told so
         self.full = False  # its sink takes nothing now
@@ -67,7 +68,8 @@ class Stream:
         self.give(now_ns)
 
     def treated(self, data: bytes, now_ns: int) -> list[tuple[int, bytes]]:
-        pieces = [(0, data)]
+        asked = asked_for(self, data)
+        pieces = [(0, asked)] if asked else []
         for disturbance in self.connection.disturbances():
             pieces = [
                 (delay_ns + more_ns, part)

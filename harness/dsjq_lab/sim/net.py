@@ -24,6 +24,7 @@ class Stream:
     readers: list[Task] = field(default_factory=list)
     writers: list[Task] = field(default_factory=list)
     vector: dict[Task, int] | None = None  # for the race detector
+    listener: Callable[[], object] | None = None  # who stands in the middle (middle.py)
 
     @property
     def readable(self) -> bool:
@@ -52,6 +53,8 @@ class Stream:
     def news(self) -> None:
         if self.readers:
             sim().wake_all(self.readers)
+        if self.listener:
+            self.listener()
 
 
 @dataclass(eq=False)
@@ -99,10 +102,23 @@ class Network:
         self.listeners: dict[object, Listener] = {}
         self.on_listen: Callable[[object], object] = lambda address: None
         self.next_port = FIRST_EPHEMERAL_PORT
+        self.pair: Callable[[str, object, object], tuple[Connection, Connection]] = (
+            lambda client, mine, address: Connection.pair(mine, address)
+        )
 
     def port(self) -> int:
         self.next_port += 1
         return self.next_port
+
+    def connect(self, client: str, mine: object, address: object) -> Connection:
+        """The client's end. ConnectionRefusedError if nobody listens there."""
+        listener = self.listeners.get(key(address))
+        if listener is None or listener.shut:
+            raise ConnectionRefusedError(111, "Connection refused")
+        here, there = self.pair(client, mine or ("127.0.0.1", self.port()), address)
+        listener.backlog.append(there)
+        sim().wake_all(listener.acceptors)
+        return here
 
     def listen(self, listener: Listener) -> None:
         self.listeners[key(listener.address)] = listener

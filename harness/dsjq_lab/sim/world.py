@@ -23,6 +23,7 @@ from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
 from dsjq_lab.sim.kernel import Kernel, Task, sim
 from dsjq_lab.sim.loader import Loader, SimUnsupported
+from dsjq_lab.sim.middle import SIMULATED, Middle
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
 from dsjq_lab.warden import CHANNEL
@@ -67,6 +68,9 @@ class SimWorld:
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
         self.late_ns = 0
+        self.is_overheard = scenario.network == "record" or any(f.of_the_network for f in scenario.faults)
+        self.seed = scenario.seed
+        self.middle: Middle | None = None  # from the broker's first start on, where it is needed
 
     @property
     def core(self) -> bool:
@@ -100,6 +104,8 @@ class SimWorld:
 
     def spawn(self, name: str, config: Mapping[str, Any]) -> None:
         if name == "broker":
+            if self.is_overheard and self.middle is None:
+                self.middle = self.new_middle()
             self.launch(name)
             return
         role, _, number = name.partition(" ")
@@ -138,6 +144,12 @@ class SimWorld:
         process = self.running[name] = Process(self.kernel, name, argv, disk=self.disk)
         process.on_exit = partial(self.note_exit, process)
         return process
+
+    def new_middle(self) -> Middle:
+        middle = Middle(self.kernel, self.network, self.disk, ("127.0.0.1", PORT), self.seed,
+                        lambda victim, proof: self.happened(Struck(victim, proof)))  # fmt: skip
+        self.network.pair = middle.pair
+        return middle
 
     def note_listener(self, address: object) -> None:
         if key(address) == PORT and self.starting:
@@ -200,10 +212,13 @@ class SimWorld:
         self.kernel.calendar_s += seconds
 
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
-        raise SimUnsupported(f"{verb}: the simulated network knows no such fault yet; play it: dsjq-lab run")
+        if verb not in SIMULATED:
+            raise SimUnsupported(f"{verb}: the simulated network knows no such fault; play it: dsjq-lab run")
+        return self.middle is not None and self.middle.disturb(name, verb, options)
 
     def calm(self, name: str) -> None:
-        """There was nothing to be disturbed."""
+        if self.middle:
+            self.middle.calm(name)
 
     def resources(self, name: str) -> dict[str, int]:
         process = self.running[name]
@@ -212,6 +227,8 @@ class SimWorld:
         return {"threads": len(process.tasks), "descriptors": len(process.descriptors), "resident_bytes": 0}
 
     def collect(self) -> None:
+        for message in self.middle.said if self.middle else ():
+            self.write(message.op())
         if self.disk.exists(TRACE_FILE):
             file = self.disk.find(TRACE_FILE)
             assert isinstance(file, Inode)

@@ -126,19 +126,12 @@ class Socket:
         return Socket(self.family, self.type, 0, number), connection.peer_address
 
     def connect(self, address: Any) -> None:
-        kernel = sim()
-        kernel.operation(self)
+        sim().operation(self)
         self._check_open()
         if self.endpoint.connection:
             raise OSError(106, "Transport endpoint is already connected")
-        listener = network().listeners.get(key(address))
-        if listener is None or listener.shut:
-            raise ConnectionRefusedError(111, "Connection refused")
-        mine = self.endpoint.address or ("127.0.0.1", network().port())
-        here, there = Connection.pair(mine, address)
-        self.endpoint.connection, self.endpoint.address = here, mine
-        listener.backlog.append(there)
-        kernel.wake_all(listener.acceptors)
+        connection = network().connect(self.process.name, self.endpoint.address, address)
+        self.endpoint.connection, self.endpoint.address = connection, connection.address
 
     def connect_ex(self, address: Any) -> int:
         try:
