@@ -19,7 +19,7 @@ from dsjq_lab.grading.results import PASSED, Mark
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = ROOT / "tests" / "solutions"
-STAGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12)
+STAGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 OPTIONS = "--port {port} --max-attempts {max_attempts} --ack-timeout {ack_timeout} --data {data}"
 ONLY_IN = {9: " --max-jobs 3", 12: f" --users {SOLUTIONS / 'users.txt'}"}
 JAVASCRIPT = {1: 1, 2: 2, 3: 2, 4: 4}  # which file solves which stage: node has nothing to lock

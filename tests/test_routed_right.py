@@ -57,6 +57,10 @@ def refused(told: Told) -> None:
     told.take(ME, "all")
 
 
+def forgotten(told: Told) -> None:
+    told.publish(ME, "p.1", "a.x", outcome="fail", error="ERROR NO_SUCH_EXCHANGE p")
+
+
 def too_many(told: Told) -> None:
     told.publish(ME, "p.1", "a.x", "1", "2", "3")
 
@@ -102,6 +106,7 @@ def test_what_is_right_or_in_doubt_is_accused_of_nothing(story: Callable[[Told],
     (twice, "p.1 came to a twice: 1 and 2"),
     (missing, "p.1 did not come to a"),
     (invented, "p.9 came to a, and was never published"),
+    (forgotten, "what was bound is forgotten: ERROR NO_SUCH_EXCHANGE p"),
     (refused_and_there, "p.1 came to a, but was refused"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(story: Callable[[Told], None], summary: str) -> None:
@@ -111,6 +116,14 @@ def test_what_is_wrong_is_named(story: Callable[[Told], None], summary: str) -> 
 
     verdict = told(after_another).verdict("routed_right")
     assert (verdict.status, verdict.summary) == (VIOLATED, summary)
+
+
+def test_who_keeps_nothing_may_forget_what_was_bound() -> None:
+    def after_another(told: Told) -> None:
+        told.publish(ME, "p.0", "b", "8", "9")
+        forgotten(told)
+
+    assert told(after_another, durable=False).verdict("routed_right").status == HOLDS
 
 
 def test_who_knows_no_exchanges_is_not_asked() -> None:

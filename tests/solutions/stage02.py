@@ -29,11 +29,14 @@ class Broker(stage01.Broker):
     def request(self, rest: str, client: Client) -> str:
         if rest:
             raise Refused("BAD_ARGUMENTS REQUEST takes none")
-        waiting = [job for job in self.jobs.values() if job.state == PENDING]
+        waiting = self.waiting()
         if not waiting:
             return "EMPTY"
         self.deliver(waiting[0], client)
         return f"JOB {waiting[0].id} {waiting[0].payload}"
+
+    def waiting(self) -> list[Job]:
+        return [job for job in self.jobs.values() if job.state == PENDING]
 
     def ack(self, id: str, client: Client) -> str:
         self.finish(self.leased(id, client))

@@ -10,10 +10,13 @@ from stage02 import DONE
 
 class Broker(stage08.Broker):
     def submit(self, payload: str, client: Client) -> str:
-        limit = self.options.max_jobs
-        if limit and sum(job.state != DONE for job in self.jobs.values()) >= limit:
-            raise Refused("QUEUE_FULL come again when some are done")
+        self.need_room(1)
         return super().submit(payload, client)
+
+    def need_room(self, jobs: int) -> None:
+        limit = self.options.max_jobs
+        if limit and sum(job.state != DONE for job in self.jobs.values()) + jobs > limit:
+            raise Refused("QUEUE_FULL come again when some are done")
 
     @staticmethod
     def arguments(parser: argparse.ArgumentParser) -> None:

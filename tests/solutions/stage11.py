@@ -3,11 +3,11 @@
 import argparse
 
 import stage01
-import stage09
+import stage10
 from stage01 import Client, Refused
 
 
-class Broker(stage09.Broker):
+class Broker(stage10.Broker):
     def __init__(self, options: argparse.Namespace) -> None:
         self.keys: dict[str, str] = {}  # to ids; filled while the journal is read
         self.key = ""  # of the job that is being submitted
@@ -35,8 +35,8 @@ class Broker(stage09.Broker):
             record["key"] = self.key
         super().write(**record)
 
-    def replay(self, what: str, id: str, payload: str = "", key: str = "") -> None:
-        super().replay(what, id, payload)
+    def replay(self, what: str, id: str, payload: str = "", queue: str = "", key: str = "") -> None:
+        super().replay(what, id, payload, queue)
         if key:
             self.keys[key] = id
 

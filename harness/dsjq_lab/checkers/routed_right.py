@@ -4,7 +4,8 @@ A publisher binds queues of its own before it publishes, so no binding changes u
 once (how many copies there are, or that there is none) must agree; what then comes out of a queue must belong
 there, and a second id for the same publish is a second copy, while the same id twice is at-least-once. That
 a copy is missing is certain only if the queue was seen EMPTY later, while nothing got lost: a request of
-unknown outcome may have taken it, and a broker that keeps nothing may have died.
+unknown outcome may have taken it, and a broker that keeps nothing may have died. One that keeps its
+jobs keeps what is bound as well, and may not say later that there is no such exchange or queue.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dsjq_lab.seen import Call
 from dsjq_lab.verdict import Verdict
 
 UNROUTABLE = "ERROR UNROUTABLE"
+FORGOTTEN = ("ERROR NO_SUCH_EXCHANGE", "ERROR NO_SUCH_QUEUE")
 
 
 class RoutedRight(Checker):
@@ -54,6 +56,8 @@ class _Route:
         self.life = life
         if call.f == "bind":
             self.patterns = value["patterns"]  # type: ignore[assignment]
+        elif (error or "").startswith(FORGOTTEN) and self.model.header.durable:
+            yield Finding(f"what was bound is forgotten: {error}", None, call.ops)
         elif call.f == "publish":
             yield from self.published(call, value, error or "")
         elif call.f == "take" and call.outcome == "ok":
