@@ -40,7 +40,7 @@ def test_a_black_box_has_no_row_that_needs_more_than_the_four_commands() -> None
     assert silent == {
         "effect_once", "dead_letter_at_limit", "fifo", "requeue_keeps_position", "urgent_first",
         "no_starvation", "not_early", "deduplicated", "no_success_after_fsync_error", "counts_conserved",
-        "legal_transitions", "no_leak",
+        "legal_transitions", "no_leak", "routed_right", "strangers_refused",
     }  # fmt: skip
 
 

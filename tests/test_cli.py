@@ -309,7 +309,7 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys):
 
 def test_lists_are_json_too(capsys):
     found = json.loads(lab(capsys, "list", "--json")[1])
-    assert set(found) == {"scenarios", "invariants", "faults", "runs", "words"}
+    assert set(found) == {"scenarios", "invariants", "faults", "runs", "words", "exercises"}
     assert "no_lost_job" in found["invariants"] and "kill" in found["faults"]
     assert json.loads(lab(capsys, "validate", "--schema")[1])["type"] == "object"
 
