@@ -141,7 +141,7 @@ def test_a_program_that_cannot_be_explored_can_have_all_points(folder, capsys):
 def test_a_python_program_is_explored(folder, capsys):
     mine = folder / "mine.py"
     mine.write_text("from dsjq.cli import main\nmain(['serve', *__import__('sys').argv[1:]])\n")
-    code, report = check(folder, capsys, "--broker-cmd", f"python3 {mine} --port {{port}}")
+    code, report = check(folder, capsys, "--broker-cmd", f"{sys.executable} {mine} --port {{port}}")
     assert (code, report["score"]) == (0, 6), report
     assert not report["notes"]
 
