@@ -32,7 +32,8 @@ RUNS_TO_DETECTION = 20
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 DOORS = {path.stem for path in SCENARIOS
          if (options := scenario.load(path).broker).tls or options.users}
-REFUSED = {"slow_reader", "fd_limit", "memory_limit"} | DOORS  # a stranger fills up buffers, which the links of this world do not have
+# A reader that stops fills up buffers, which the links of this world do not have; nor has it limits.
+REFUSED = {"slow_reader", "fd_limit", "memory_limit"} | DOORS
 JOBS = {"starvation": 90}  # a job starves only where there are many
 
 
