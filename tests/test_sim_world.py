@@ -55,7 +55,7 @@ def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_cannot_be_simulated_is_refused_by_name(name):
-    with pytest.raises(SimUnsupported, match=r"^(slow_reader: |no door |fd_limit: |memory_limit: ).*dsjq-lab run"):
+    with pytest.raises(SimUnsupported, match=r"^(slow_reader: |no door |(fd|memory)_limit: ).*dsjq-lab run"):
         experiment(name).play(Default(0))
 
 
