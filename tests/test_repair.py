@@ -132,3 +132,45 @@ def test_where_no_broker_is_meant_it_asks_which(capsys, tmp_path, monkeypatch):
     assert "no broker.py here" in capsys.readouterr().err
     assert cli.main(["check", "build/1"]) == 2
     assert "which broker?" in capsys.readouterr().err
+
+
+def test_stages_share_a_desk_and_the_broker_on_it_is_the_students(tmp_path, capsys, monkeypatch):
+    desk = tmp_path / "my desk"
+    assert cli.main(["start", "build/3", str(desk)]) == 0
+    said = capsys.readouterr().out
+    assert "03-thread-safety/README.md; then: cd '" in said and "dsjq-lab check build/3" in said
+    assert (desk / "03-thread-safety" / "rush.yaml").is_file()
+    assert not list(desk.rglob("exercise.yaml"))
+    (desk / "broker.py").write_text("mine")
+    assert cli.main(["start", "build/1", str(desk)]) == 0
+    assert (desk / "01-framing" / "README.md").is_file() and (desk / "broker.py").read_text() == "mine"
+    monkeypatch.setenv("DSJQ_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(desk)
+    (desk / "broker.py").write_text((ROOT / "exercises" / "starters" / "python" / "broker.py").read_text())
+    capsys.readouterr()
+    assert cli.main(["check", "build/1", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["total"] == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "complaint"),
+    [
+        ("01-framing/README.md", [], "README.md is there already, and nothing was changed"),
+        ("broker.js", ["--language", "javascript"], "broker.js is there already, and nothing was changed"),
+        ("broker.cmd", ["--language", "javascript"], "a broker was begun already"),
+        ("notes.txt", ["--language", "javascrypt"], "no starter in javascrypt (did you mean javascript?)"),
+        ("notes.txt", ["--language", "go"], "no starter in go: javascript, python"),
+    ],
+)  # fmt: skip
+def test_a_stage_is_not_laid_over_what_is_there(there, words, complaint, tmp_path, capsys):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    assert cli.main(["start", "build/1", str(tmp_path), *words]) == 2
+    assert complaint in capsys.readouterr().err
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / there]
+    assert (tmp_path / there).read_text() == "mine"
+
+
+def test_a_patient_comes_in_one_language(tmp_path, capsys):
+    assert cli.main(["start", "repair/2", str(tmp_path / "desk"), "--language", "python"]) == 2
+    assert "--language is for stages" in capsys.readouterr().err

@@ -139,15 +139,6 @@ def load(folder: Path, hidden: Path | None = None) -> Exercise:
     return Exercise(f"{whole.parent.name}/{whole.name}", sheet.title, whole, checks)
 
 
-def own_broker(exercise: Exercise) -> str:
-    """The file that is meant where no broker is named: on the desk of who looks for a bug."""
-    if not any(asked.check.patient for asked in exercise.checks):
-        raise UsageError("which broker? --broker-cmd 'python3 mine.py --port {port}', or --broker FILE.py")
-    if not Path(PATIENT).is_file():
-        raise UsageError(f"no {PATIENT} here: go to the folder that `dsjq-lab start` made, or use --broker")
-    return PATIENT
-
-
 def read(folder: Path, hidden: bool) -> tuple[Sheet, list[Asked]]:
     path = folder / FILE
     try:
