@@ -221,7 +221,7 @@ def said(op: Op) -> str:
         case "intrude", _:
             return f"{value['question']} {value['standing']} -> {value.get('reply', op.error)}"
         case "publish", "ok":
-            return f"{value['question']} -> JOB_IDS {' '.join(value['ids'])}"
+            return f"{value['question']} -> {' '.join(['JOB_IDS', *value['ids']]) if value['ids'] else 'OK'}"
         case "take", "ok":
             return f"{value['question']} -> {'EMPTY' if value.get('empty') else 'JOB ' + value['id']}"
     return f"{op.f.upper()} -> {op.error or 'OK'}"
