@@ -281,7 +281,8 @@ class LiveWorld:
             return
         broker = self.running["broker"]
         problem = None
-        if not self.processes.listens(broker, self.place.port):
+        listens = self.processes.listens(broker, self.place.port)
+        if not (listens and self.broker.is_ready(self.place)):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
                 return
             problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)
