@@ -145,7 +145,8 @@ class LiveWorld:
             found = self.place._replace(port=self.proxy.port(name))
         told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
-        told |= {"wait_s": min(WAIT_S_MAX, self.place.ack_timeout_s / 8), "audit_interval_s": AUDIT_INTERVAL_S}
+        wait_s = min(WAIT_S_MAX, self.place.ack_timeout_s / 8)
+        told |= {"wait_s": wait_s, "audit_interval_s": AUDIT_INTERVAL_S}
         env = {}
         if self.door:
             told |= self.door.introduce(role)

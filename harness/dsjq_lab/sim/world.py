@@ -68,7 +68,7 @@ class SimWorld:
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
-        # After which a client that has nothing to do looks again: a look costs computing, and waiting nothing.
+        # After which a client that has nothing to do looks again: a look takes computing, and waiting none.
         self.lull_s = min(LULL_S_MAX, options.ack_timeout_s / 4)
         self.late_ns = 0
         self.is_overheard = scenario.network == "record" or any(f.of_the_network for f in scenario.faults)
@@ -112,7 +112,8 @@ class SimWorld:
             self.launch(name)
             return
         role, _, number = name.partition(" ")
-        told = {**config, "port": PORT, "core": self.core, "wait_s": self.lull_s, "audit_interval_s": self.lull_s}
+        told = {**config, "port": PORT, "core": self.core}
+        told |= {"wait_s": self.lull_s, "audit_interval_s": self.lull_s}
         ours, theirs = Connection.pair()
         process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
