@@ -147,11 +147,14 @@ class Told:
 
     def publish(self, process: str, copy: str, key: str, *ids: str, **how: Any) -> None:
         asked = {"question": f"PUBLISH {key}", "copy": copy, "key": key}
-        self._call(process, "publish", asked, {"ids": list(ids)}, **how)
+        self._call(process, "publish", asked, {"ids": list(ids) or None}, **how)
 
     def take(self, process: str, queue: str, copy: str = "", id: str = "", **how: Any) -> None:
         got = {"job": copy, "payload": copy, "id": id} if copy else {"empty": True}
         self._call(process, "take", {"question": "RESERVE", "queue": queue}, got, **how)
+
+    def taken(self, process: str, queue: str, copy: str, **how: Any) -> None:
+        self._call(process, "taken", {"question": "ACK", "queue": queue, "copy": copy}, {}, **how)
 
     def stats(self, submitted: int, **states: int) -> None:
         none = dict.fromkeys(("pending", "in_flight", "failed", "done", "dead"), 0)

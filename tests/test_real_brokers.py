@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playing import came_to_rest, only, ops_of, scenario
+from playing import ROOT, came_to_rest, only, ops_of, scenario
 
 from dsjq_lab import brokers, results, runs
 from dsjq_lab.brokers import real
@@ -14,6 +14,7 @@ from dsjq_lab.errors import LabError, UsageError
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import Processes
 from dsjq_lab.variation import Variation
+from dsjq_lab.verdict import HOLDS
 
 WORKER_DIES = "[{when: {delivered: 2}, kill: that worker, restart_after: 50ms}]"
 BROKER_DIES = "[{when: {before_ack: 3}, kill: broker, restart_after: 50ms}]"
@@ -66,6 +67,25 @@ def test_what_survives_a_kill_was_to_be_kept(name: str, store: str, tmp_path: Pa
     folder = runs.play(story, broker=kind(name), variation=variation)
     assert ("no_lost_job" in violated(folder)) == (store == "memory")
     assert results.judged(folder).model.header.durable == (store == "journal")
+
+
+def test_rabbitmq_copies_what_is_published_as_the_bindings_say(tmp_path: Path) -> None:
+    topic = ("topic.bindings={ends: ['#.end', end], middle: ['a.*.b']}", "topic.keys=[end, a..b, nobody, '']")
+    variation = Variation((*PATIENT, *topic, "faults=[]", "load.jobs=20"))
+    folder = runs.play(ROOT / "scenarios" / "topic_fanout.yaml", broker=kind("rabbitmq"), variation=variation)
+    (judged,) = (r.verdict for r in results.judged(folder).rulings if r.verdict.invariant == "routed_right")
+    assert judged.status == HOLDS
+    published = only(ops_of(folder), f="publish")
+    told = {(op.value["key"], op.type, (op.error or "")[:16]) for op in published if op.type != "invoke"}
+    assert told == {("end", "ok", ""), ("a..b", "ok", ""),
+                    ("nobody", "fail", "ERROR UNROUTABLE"), ("", "fail", "ERROR UNROUTABLE")}  # fmt: skip
+    assert only(ops_of(folder), f="taken", type="ok")
+
+
+@pytest.mark.parametrize("name", ["redis-list", "redis-stream", "nats", "beanstalkd"])
+def test_a_topic_is_not_played_where_there_are_no_exchanges(name: str) -> None:
+    with pytest.raises(LabError, match=f"topic_fanout is about a topic, and {name} has no exchanges to bind"):
+        runs.play(ROOT / "scenarios" / "topic_fanout.yaml", broker=kind(name))
 
 
 def test_nats_keeps_a_dead_job_in_its_stream(tmp_path: Path) -> None:
@@ -126,11 +146,13 @@ def test_one_that_already_runs_is_used_and_never_struck(redis_elsewhere: str, tm
     patient = Variation(PATIENT)
     folder = runs.play(scenario(tmp_path, WORKER_DIES), broker=real.at(redis_elsewhere), variation=patient)
     assert results.judged(folder).outcome == "pass"
-    story = scenario(tmp_path, BROKER_DIES, finish_within="8s")
-    folder = runs.play(story, broker=real.at(redis_elsewhere), variation=patient)
-    result = results.judged(folder)
-    assert result.outcome == "unknown"
-    assert any("kill broker" in reason for reason in result.unproven)
+    limited = "[{at: 0s, fd_limit: broker, for: 1s}]"
+    for faults, why in ((BROKER_DIES, "kill broker"), (limited, "there before the lab, which limits only")):
+        story = scenario(tmp_path, faults, finish_within="8s")
+        folder = runs.play(story, broker=real.at(redis_elsewhere), variation=patient)
+        result = results.judged(folder)
+        assert result.outcome == "unknown"
+        assert any(why in reason for reason in result.unproven)
 
 
 def test_the_network_on_the_way_to_one_that_already_runs_can_be_bad(

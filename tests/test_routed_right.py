@@ -43,6 +43,26 @@ def good(told: Told) -> None:
     told.take(ME, "b")
 
 
+def untold(told: Told) -> None:
+    told.publish(ME, "p.1", "a.x")  # confirmed, and nobody says how many copies there are
+    told.publish(ME, "p.2", "b")
+    told.take(ME, "all", "p.1", "p.1")
+    told.take(ME, "all", "p.1", "p.1")
+    told.taken(ME, "all", "p.1")
+    told.take(ME, "all", "p.2", "p.2")
+    told.taken(ME, "all", "p.2", outcome="info", error="eof")
+    told.take(ME, "all", "p.2", "p.2")
+
+
+def after_a_death(told: Told) -> None:
+    told.publish(ME, "p.1", "a.x")
+    told.take(ME, "a", "p.1", "p.1")
+    told.taken(ME, "a", "p.1")
+    told.fault("kill", "broker")
+    told.broker_ready()
+    told.take(ME, "a", "p.1", "p.1")
+
+
 def in_doubt(told: Told) -> None:
     told.publish(ME, "p.1", "a.x", outcome="info", error="eof")
     told.take(ME, "all", "p.1", "1")
@@ -85,6 +105,23 @@ def missing(told: Told) -> None:
     told.take(ME, "a")
 
 
+def missing_untold(told: Told) -> None:
+    told.publish(ME, "p.1", "a.x")
+    told.take(ME, "a")
+
+
+def nowhere(told: Told) -> None:
+    told.bind(ME, b=["b"])
+    told.publish(ME, "p.1", "a.x")
+
+
+def once_more(told: Told) -> None:
+    told.publish(ME, "p.1", "a.x")
+    told.take(ME, "a", "p.1", "p.1")
+    told.taken(ME, "a", "p.1")
+    told.take(ME, "a", "p.1", "p.1")
+
+
 def invented(told: Told) -> None:
     told.take(ME, "a", "p.9", "1")
 
@@ -94,7 +131,7 @@ def refused_and_there(told: Told) -> None:
     told.take(ME, "a", "p.1", "1")
 
 
-@pytest.mark.parametrize("story", [good, in_doubt, refused])
+@pytest.mark.parametrize("story", [good, untold, after_a_death, in_doubt, refused])
 def test_what_is_right_or_in_doubt_is_accused_of_nothing(story: Callable[[Told], None]) -> None:
     assert told(story).verdict("routed_right").status == HOLDS
 
@@ -105,6 +142,9 @@ def test_what_is_right_or_in_doubt_is_accused_of_nothing(story: Callable[[Told],
     (astray, "p.1 came to b, but no binding leads key 'a.x' there"),
     (twice, "p.1 came to a twice: 1 and 2"),
     (missing, "p.1 did not come to a"),
+    (missing_untold, "p.1 did not come to a"),
+    (nowhere, "p.1, key 'a.x': routed, and the bindings lead to 0 queues"),
+    (once_more, "p.1 came to a after its ACK was answered OK"),
     (invented, "p.9 came to a, and was never published"),
     (forgotten, "what was bound is forgotten: ERROR NO_SUCH_EXCHANGE p"),
     (refused_and_there, "p.1 came to a, but was refused"),

@@ -147,6 +147,9 @@ class Conductor:
     def limit_descriptors(self, spare: int) -> bool:
         return self.world.limit_descriptors(spare)
 
+    def limit_files(self, spare_bytes: int) -> bool:
+        return self.world.limit_files(spare_bytes)
+
     def lift_limit(self) -> None:
         self.world.lift_limit()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from dsjq_lab import __version__
 from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.conductor import Snapshot, conduct
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import FORMAT, Header
 from dsjq_lab.library import NotFound
 from dsjq_lab.live import LiveWorld
@@ -37,6 +38,9 @@ def play(
     played = variation.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
+    if played.topic and broker.lacks_topics:
+        lacks = f"{broker.name} has no exchanges to bind to: {broker.lacks_topics}"
+        raise LabError(f"{played.name} is about a topic, and {lacks}")
     ack_timeout_s = broker.ack_timeout_s(played.broker.ack_timeout_s)
     options = played.broker.model_copy(update={"ack_timeout_s": ack_timeout_s})
     played = played.model_copy(update={"broker": options})

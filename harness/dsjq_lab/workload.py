@@ -535,7 +535,8 @@ def take_all(client: Client, queue: str) -> None:
         outcome, got = ask(client, "take", f"RESERVE queue={queue}", {"queue": queue}, delivery)
         if outcome != "ok" or got.get("empty"):
             return
-        ask(client, "taken", f"ACK {got['id']} {got['token']}", {"queue": queue}, nothing)
+        question = f"ACK {got['id']} {got['token'] or ''}".rstrip()
+        ask(client, "taken", question, {"queue": queue, "copy": got["job"]}, nothing)
 
 
 def ask(
@@ -577,7 +578,8 @@ def shown(data: bytes) -> str:
 
 
 def copies(reply: str) -> Record:
-    return {"ids": [str(id) for id in json.loads(after("JOB_IDS", reply))]}
+    ids = json.loads(after("JOB_IDS", reply))
+    return {"ids": ids if ids is None else [str(id) for id in ids]}  # null: there are some, and nobody counts
 
 
 def counts(reply: str) -> Record:

@@ -33,6 +33,7 @@ class Broker(ABC):
     has_door = False  # can be told to speak TLS, and whom to let in
     ready_within_s: float | None = None  # None: it is quick
     not_asked: ClassVar[Mapping[str, str]] = {}  # invariants that say nothing of it, and why
+    lacks_topics = ""  # what it has instead of exchanges to bind to; a black box is asked
     attached = ""  # the address of one that already runs: it is not ours to start, to stop or to strike
 
     @abstractmethod

@@ -107,10 +107,12 @@ class RedisList(Redis):
         "redelivered_in_time": "a list gives nothing back (what that means, no_lost_job tells)",
         "late_ack_refused": "a list has no leases that could end",
     }
+    lacks_topics = "who pushes a job names the list"
 
 
 class RedisStream(Redis):
     name, scheme, module = "redis-stream", "redis", "redis_stream"
+    lacks_topics = "who adds a job names the stream"
     gives_back_at_disconnect = False
 
 
@@ -118,6 +120,7 @@ class Beanstalkd(Real):
     name, scheme, module = "beanstalkd", "beanstalk", "beanstalkd"
     library, server, package = "greenstalk", "beanstalkd", "beanstalkd"
     ports: ClassVar = {"beanstalk": 11300}
+    lacks_topics = "a job is put into one tube"
 
     def ack_timeout_s(self, wanted_s: float) -> float:
         """Whole seconds, of which a request takes one; and a question takes less than half of a lease."""
@@ -134,6 +137,7 @@ class Nats(Real):
     ports: ClassVar = {"nats": 4222}
     gives_back_at_disconnect = False
     limits_attempts = True
+    lacks_topics = "a stream keeps one message for all its consumers, who filter with wildcards of their own"
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
         where = ["--addr", place.host, "--port", f"{place.port}"]

@@ -1,8 +1,9 @@
 """Who gets a copy is what the bindings say: each queue that one of them leads to, once, and no other.
 
 A publisher binds queues of its own before it publishes, so no binding changes under way. What it is told at
-once (how many copies there are, or that there is none) must agree; what then comes out of a queue must belong
-there, and a second id for the same publish is a second copy, while the same id twice is at-least-once. That
+once (how many copies there are, or that there are some, or none) must agree; what then comes out of a queue
+must belong there. A second id for the same publish is a second copy, and so is what comes again from the
+broker that has confirmed its ACK; the same id before that is at-least-once. That
 a copy is missing is certain only if the queue was seen EMPTY later, while nothing got lost: a request of
 unknown outcome may have taken it, and a broker that keeps nothing may have died. One that keeps its
 jobs keeps what is bound as well, and may not say later that there is no such exchange or queue.
@@ -44,6 +45,7 @@ class _Route:
         self.patterns: dict[str, list[str]] = {}
         self.keys: dict[str, tuple[str, Call]] = {}  # copy -> its routing key, the call that published it
         self.ids: dict[tuple[str, str], tuple[str, Call]] = {}  # (queue, copy) -> id, who brought it
+        self.acked: dict[tuple[str, str], Call] = {}  # (queue, copy) -> the ACK that was confirmed
         self.owed: dict[tuple[str, str], Call] = {}  # confirmed, certainly there, and not seen yet
         self.life = 0
 
@@ -62,6 +64,8 @@ class _Route:
             yield from self.published(call, value, error or "")
         elif call.f == "take" and call.outcome == "ok":
             yield from self.taken(call, value)
+        elif call.f == "taken" and call.outcome == "ok":
+            self.acked[str(value["queue"]), str(value.get("copy"))] = call
 
     def leads_to(self, key: str) -> list[str]:
         return [queue for queue, patterns in self.patterns.items() if any(matches(p, key) for p in patterns)]
@@ -69,10 +73,15 @@ class _Route:
     def published(self, call: Call, value: dict[str, object], error: str) -> Iterator[Finding]:
         copy, key = str(value["copy"]), str(value["key"])
         self.keys[copy] = key, call
-        queues = self.leads_to(key)
-        told = len(set(value["ids"])) if call.outcome == "ok" else 0  # type: ignore[call-overload]
-        if (call.outcome == "ok" or error.startswith(UNROUTABLE)) and told != len(queues):
-            says = some(told, "copy", "copies") if told else "unroutable"
+        queues, ids = self.leads_to(key), value.get("ids")
+        if call.outcome == "ok" and ids is None:
+            says, agrees = "routed", bool(queues)
+        elif call.outcome == "ok":
+            told = len(set(ids))  # type: ignore[call-overload]
+            says, agrees = some(told, "copy", "copies"), told == len(queues)
+        else:
+            says, agrees = "unroutable", not (queues and error.startswith(UNROUTABLE))
+        if not agrees:
             summary = f"{copy}, key {key!r}: {says}, and the bindings lead to {some(len(queues), 'queue')}"
             yield Finding(summary, None, call.ops)
         elif call.outcome == "ok":
@@ -97,6 +106,13 @@ class _Route:
             yield Finding(f"{copy} came to {queue}, but {why}", None, publish.ops + call.ops)
         elif before != id:
             yield Finding(f"{copy} came to {queue} twice: {before} and {id}", None, brought.ops + call.ops)
+        elif (ack := self.acked.get((queue, copy))) and self.same_broker(ack, call):
+            yield Finding(f"{copy} came to {queue} after its ACK was answered OK", None, ack.ops + call.ops)
+
+    def same_broker(self, before: Call, after: Call) -> bool:
+        """Certainly: no death lies between the two."""
+        incarnation = self.model.incarnation(before)
+        return incarnation is not None and incarnation == self.model.incarnation(after)
 
 
 def matches(pattern: str, key: str) -> bool:

@@ -9,17 +9,21 @@
 | ack timeout | consumer_timeout, which the server looks at once a minute |
 | disconnect | requeued at once |
 | limit of attempts | none for classic queues |
+| DECLARE, BIND | exchange.declare, queue.declare, queue.bind; durable |
+| PUBLISH | basic.publish, mandatory and confirmed: returned is UNROUTABLE. Nobody tells how many copies there are |
+| RESERVE queue= | basic.get, as above. What is `redelivered` may be new to all the same: nobody looks at it |
 """  # noqa: E501
 
-
 import pika
-from pika.exceptions import ChannelClosedByBroker, NackError, UnroutableError
+from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
-from dsjq_lab.clients.translator import Translator, nonce_of, take_part
+from dsjq_lab.clients.translator import Translator, brief, nonce_of, take_part
+
+FORGOTTEN = {"NOT_FOUND - no exchange": "NO_SUCH_EXCHANGE", "NOT_FOUND - no queue": "NO_SUCH_QUEUE"}
 
 
 class RabbitMQ(Translator):
-    refusals = (NackError, UnroutableError, ChannelClosedByBroker)
+    refusals = (UnroutableError, ChannelClosedByBroker)  # a nack is none: it may be in one queue of several
 
     def connect(self, url: str, queue: str) -> None:
         parameters = pika.URLParameters(url)
@@ -31,14 +35,50 @@ class RabbitMQ(Translator):
         self.channel.queue_declare(queue, durable=True)
         self.queue = queue
 
+    def named(self, refusal: Exception) -> str:
+        if isinstance(refusal, UnroutableError):
+            return "UNROUTABLE returned"
+        text = getattr(refusal, "reply_text", "")
+        names = (name for said, name in FORGOTTEN.items() if text.startswith(said))
+        return f"{next(names, '')} {brief(refusal)}".lstrip()
+
+    def translate(self, verb: str, rest: str) -> str:
+        """Also what a publisher asks."""
+        words = rest.split(" ")
+        match verb:
+            case "DECLARE" if words[0] == "queue":
+                self.channel.queue_declare(self.own(words[1]), durable=True)
+            case "DECLARE":
+                self.channel.exchange_declare(self.own(words[1]), words[0], durable=True)
+            case "BIND":
+                self.channel.queue_bind(self.own(words[0]), self.own(words[1]), words[2])
+            case "PUBLISH":
+                self.publish(self.own(words[0]), words[1], rest.partition(" -- ")[2])
+                return "JOB_IDS null"
+            case "RESERVE":
+                found = self.get(self.own(rest.removeprefix("queue=")))
+                return f"JOB {found[0]} {found[1]}" if found else "EMPTY"
+            case _:
+                return super().translate(verb, rest)
+        return "OK"
+
+    def own(self, name: str) -> str:
+        return f"{self.queue}/{name}"
+
     def submit(self, payload: str) -> str:
-        mode = pika.DeliveryMode.Persistent if self.config["durable"] else pika.DeliveryMode.Transient
-        properties = pika.BasicProperties(delivery_mode=mode)
-        self.channel.basic_publish("", self.queue, payload.encode(), properties, mandatory=True)
+        self.publish("", self.queue, payload)
         return nonce_of(payload)
 
+    def publish(self, exchange: str, key: str, payload: str) -> None:
+        mode = pika.DeliveryMode.Persistent if self.config["durable"] else pika.DeliveryMode.Transient
+        properties = pika.BasicProperties(delivery_mode=mode)
+        self.channel.basic_publish(exchange, key, payload.encode(), properties, mandatory=True)
+
     def request(self) -> tuple[str, str] | None:
-        frame, _, body = self.channel.basic_get(self.queue)
+        return self.get(self.queue)
+
+    def get(self, queue: str) -> tuple[str, str] | None:
+        frame, _, body = self.channel.basic_get(queue)
         if frame is None:
             return None
         payload = body.decode()

@@ -46,13 +46,16 @@ class Translator(ABC):
             with deadline(self.timeout_s):
                 reply = self.translate(verb, rest)
         except self.refusals as refusal:
-            raise Refused(f"ERROR {brief(refusal)}") from refusal
+            raise Refused(f"ERROR {self.named(refusal)}") from refusal
         except TimeoutError:
             raise Unknown("timeout") from None
         except Exception as error:  # each library has its own words for a connection that broke
             raise Unknown(brief(error)) from error
         sent()
         return reply
+
+    def named(self, refusal: Exception) -> str:
+        return brief(refusal)
 
     def translate(self, verb: str, rest: str) -> str:
         match verb:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,9 @@ def check_arguments(parser: argparse.ArgumentParser, broker: str, broker_cmd: st
 
 
 def start_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. repair/4")
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/1 or repair/4")
     parser.add_argument("folder", metavar="DIR", type=Path, help="where your files are to lie")
+    parser.add_argument("--language", metavar="NAME", help="of a starter: python (default), javascript")
     parser.add_argument("--student", default="", metavar="NAME", help="yours: your seed follows from it")
 
 
@@ -37,13 +39,15 @@ def start(args: argparse.Namespace) -> int:
     """Copies what an exercise gives out, and never over what is there."""
     from dsjq_lab.grading import desk, exercise
 
-    files = desk.set_up(exercise.load(exercise.find(args.exercise)), args.folder, args.student)
+    asked_for = exercise.load(exercise.find(args.exercise))
+    files = desk.set_up(asked_for, args.folder, args.student, args.language)
     if args.json:
         print(json.dumps({"files": list(map(str, files))}))
     else:
         print(*(visible(str(file)) for file in files), sep="\n")
-        print(f"\nNext   read {args.folder / exercise.PAGE}; then, in that folder: "
-              f"dsjq-lab check {args.exercise}")  # fmt: skip
+        folder = shlex.quote(str(args.folder))
+        print(f"\nNext   read {visible(str(files[0]))}; then: "
+              f"cd {visible(folder)} && dsjq-lab check {args.exercise}")  # fmt: skip
     return AS_EXPECTED
 
 
@@ -64,7 +68,7 @@ def grade_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> int:
     """The visible checks, in their order, up to the first that does not pass."""
     from dsjq_lab import brokers, progress
-    from dsjq_lab.grading import exercise, judge
+    from dsjq_lab.grading import desk, exercise, judge
     from dsjq_lab.grading import progress as last
     from dsjq_lab.grading.results import PASSED, Report, lines
     from dsjq_lab.scenario import ScenarioErrors
@@ -75,7 +79,7 @@ def check(args: argparse.Namespace) -> int:
         print(f"dsjq-lab: nothing was checked\n{errors}", file=sys.stderr)
         return USAGE
     if not args.broker and not args.broker_cmd:
-        args.broker = exercise.own_broker(asked_for)
+        args.broker, args.broker_cmd = desk.own_broker(asked_for)
     broker = brokers.under_study(args.broker, args.broker_cmd)
     asked_for, notes = judge.points_moved(asked_for, broker)
     report = Report(asked_for.name, asked_for.title, [], notes)

@@ -1,6 +1,8 @@
 """A student's desk: a folder with what an exercise gives out, and what is to be filled in.
 
-The seed of a student's story follows from the name, so that each writes about a trace of his own, and the
+All stages of one's own broker share a desk: each has its page in a folder of its own, the first also brings
+a starter, and from then on the broker is the student's. Who looks for a bug has a desk for each patient; the
+seed of the story there follows from the student's name, so that each writes about a trace of his own, and the
 instructor can make the same one. Nothing that lies there already is written over.
 """
 
@@ -9,9 +11,10 @@ from pathlib import Path
 
 from dsjq_lab.errors import UsageError
 from dsjq_lab.grading import exercise, repair, submission
+from dsjq_lab.library import did_you_mean
 
 SEEDS = 1_000_000
-HOW = "HOW.md"
+HOW, EXPLANATION_FILE, LANGUAGE = "HOW.md", "explanation.md", "python"
 COMMAND = (f"python3 {exercise.PATIENT} --port {{port}} --ack-timeout {{ack_timeout}}s "
            "--max-attempts {max_attempts} --data {data}\n")  # fmt: skip
 STORY = """\
@@ -56,22 +59,67 @@ def seed_of(name: str, student: str) -> int:
     return 1 + int.from_bytes(digest[:8]) % SEEDS
 
 
-def set_up(asked: exercise.Exercise, into: Path, student: str) -> list[Path]:
-    """The files that were made. UsageError if one of them is there already."""
-    seed = seed_of(asked.name, student)
-    sources = {name: asked.folder / name for name in (exercise.PAGE, exercise.PATIENT)}
-    written = {into / name: source.read_text(encoding="utf-8")
-               for name, source in sources.items() if source.is_file()}  # fmt: skip
-    if any(part.check.patient for part in asked.checks):
-        words = {"title": asked.title, "student": student or "Your name", "seed": seed}
-        schema = Path(exercise.__file__).parents[1] / "scenario.schema.json"
-        written[into / repair.OWN] = STORY.format(seed=seed, schema=schema)
-        written[into / HOW] = (asked.folder.parent / exercise.PAGE).read_text(encoding="utf-8")
-        written[into / submission.FILE] = COMMAND
-        written[into / "explanation.md"] = EXPLANATION.format(**words)
+def set_up(asked: exercise.Exercise, into: Path, student: str, language: str | None) -> list[Path]:
+    """The files that were made, the page first. UsageError if one of them is there already."""
+    if asked.has_patient:
+        if language:
+            raise UsageError("--language is for stages (build/…): this broker is written already")
+        written = for_a_patient(asked, into, student)
+    else:
+        written = for_a_stage(asked, into, language)
     if there := [path for path in written if path.exists()]:
         raise UsageError(f"{there[0]} is there already, and nothing was changed: choose another folder")
-    into.mkdir(parents=True, exist_ok=True)
     for path, text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return list(written)
+
+
+def for_a_patient(asked: exercise.Exercise, into: Path, student: str) -> dict[Path, str]:
+    seed = seed_of(asked.name, student)
+    words = {"title": asked.title, "student": student or "Your name", "seed": seed}
+    schema = Path(exercise.__file__).parents[1] / "scenario.schema.json"
+    return {
+        into / exercise.PAGE: read(asked.folder / exercise.PAGE),
+        into / exercise.PATIENT: read(asked.folder / exercise.PATIENT),
+        into / repair.OWN: STORY.format(seed=seed, schema=schema),
+        into / HOW: read(asked.folder.parent / exercise.PAGE),
+        into / submission.FILE: COMMAND,
+        into / EXPLANATION_FILE: EXPLANATION.format(**words),
+    }
+
+
+def for_a_stage(asked: exercise.Exercise, into: Path, language: str | None) -> dict[Path, str]:
+    """A folder of the stage's name with its page and the files of its checks; before the first, a starter."""
+    names = sorted(file.name for file in asked.folder.glob("*.*") if file.name != exercise.FILE)
+    names.sort(key=lambda name: name != exercise.PAGE)
+    written = {into / asked.folder.name / name: read(asked.folder / name) for name in names}
+    starters = {folder.name: folder for folder in asked.folder.parents[1].glob("starters/*")}
+    if (into / submission.FILE).exists():
+        if language:
+            raise UsageError(f"in {into} a broker was begun already: --language is for a new folder")
+    elif starter := starters.get(language or LANGUAGE):
+        written |= {into / file.name: read(file) for file in sorted(starter.glob("*.*"))}
+    elif language:
+        near = did_you_mean(language, starters) or f": {', '.join(sorted(starters)) or 'there is none'}"
+        raise UsageError(f"no starter in {language}{near}")
+    return written
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def own_broker(asked: exercise.Exercise) -> tuple[str | None, str | None]:
+    """What is meant where no broker is named, in the folder at hand: its file, or its command."""
+    if asked.has_patient:
+        if not Path(exercise.PATIENT).is_file():
+            raise UsageError(f"no {exercise.PATIENT} here: "
+                             "go to the folder that `dsjq-lab start` made, or use --broker")  # fmt: skip
+        return exercise.PATIENT, None
+    if not Path(submission.FILE).is_file():
+        raise UsageError(
+            f"which broker? Go to the folder where your {submission.FILE} is (dsjq-lab start makes one); "
+            "or --broker-cmd 'python3 mine.py --port {port}', or --broker FILE.py"
+        )
+    return None, submission.command_line(Path())

@@ -94,6 +94,10 @@ class Exercise(NamedTuple):
     def points(self) -> int:
         return sum(asked.check.points for asked in self.checks)
 
+    @property
+    def has_patient(self) -> bool:
+        return any(asked.check.patient for asked in self.checks)
+
 
 def find(text: str) -> Path:
     """The folder of an exercise, from `build/3`, its whole name, or a path. UsageError if there is none."""
@@ -137,15 +141,6 @@ def load(folder: Path, hidden: Path | None = None) -> Exercise:
         checks = [*checks, *read(hidden, hidden=True)[1]]
     whole = folder.resolve()
     return Exercise(f"{whole.parent.name}/{whole.name}", sheet.title, whole, checks)
-
-
-def own_broker(exercise: Exercise) -> str:
-    """The file that is meant where no broker is named: on the desk of who looks for a bug."""
-    if not any(asked.check.patient for asked in exercise.checks):
-        raise UsageError("which broker? --broker-cmd 'python3 mine.py --port {port}', or --broker FILE.py")
-    if not Path(PATIENT).is_file():
-        raise UsageError(f"no {PATIENT} here: go to the folder that `dsjq-lab start` made, or use --broker")
-    return PATIENT
 
 
 def read(folder: Path, hidden: bool) -> tuple[Sheet, list[Asked]]:

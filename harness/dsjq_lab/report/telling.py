@@ -348,7 +348,7 @@ def answer(end: Op) -> str:
         return end.error or end.type
     if end.f == "submit":
         return f"JOB_ID {value['id']}"
-    if end.f == "publish":
+    if end.f == "publish" and value["ids"]:
         return f"JOB_IDS {' '.join(value['ids'])}"
     if end.f in ("reserve", "take") and "id" in value:
         attempt = value.get("attempt")

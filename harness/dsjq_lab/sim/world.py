@@ -193,10 +193,12 @@ class SimWorld:
 
     def newest_file(self) -> tuple[str, bytes] | None:
         """The longest, since nobody notes when a file was written; here that is the journal."""
-        names = self.disk.folder(DATA).names
-        files = [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
-        length, name = max(files, default=(0, ""))
+        length, name = max(self.lengths(), default=(0, ""))
         return (name, bytes(self.file(name).data)) if length else None
+
+    def lengths(self) -> list[tuple[int, str]]:
+        names = self.disk.folder(DATA).names
+        return [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
 
     def overwrite(self, name: str, data: bytes) -> None:
         file = self.file(name)
@@ -221,8 +223,13 @@ class SimWorld:
     def limit_descriptors(self, spare: int) -> bool:
         raise SimUnsupported("fd_limit: the simulated machine always has descriptors; play it: dsjq-lab run")
 
+    def limit_files(self, spare_bytes: int) -> bool:
+        longest, _ = max(self.lengths(), default=(0, ""))
+        self.disk.length_max = longest + spare_bytes
+        return True
+
     def lift_limit(self) -> None:
-        """There was none."""
+        self.disk.length_max = None
 
     def limit_memory(self, spare_bytes: int) -> bool:
         raise SimUnsupported("memory_limit: nobody counts memory in the simulation; play it: dsjq-lab run")
