@@ -10,8 +10,9 @@ from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs
 from dsjq_lab.brokers import Command, Dsjq
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import History, Op
-from dsjq_lab.limits import Descriptors
+from dsjq_lab.limits import Descriptors, FileSize
 from dsjq_lab.model import Model
 from dsjq_lab.vacuity import unproven
 from dsjq_lab.variation import Variation
@@ -311,10 +312,43 @@ def test_a_limit_of_descriptors_is_met_when_the_last_is_used_and_not_before():
             child.stdin.flush()
             return int(child.stdout.readline())
         assert opened() == 3
-        limit = Descriptors.impose(child.pid, spare=2)
+        limit = Descriptors(child.pid, spare=2)
         assert [opened(), limit.met, opened(), limit.met, opened()] == [4, False, 5, True, errno.EMFILE]
         limit.lift()
         assert opened() == 6
+        child.kill()
+
+
+@pytest.mark.parametrize("store", ["journal", "sqlite"])
+def test_no_file_may_be_longer_for_a_while(store, play):
+    ops = play("[{when: {submitted: 10}, file_limit: broker, for: 300ms}]", store=store, jobs=80,
+               payload="12KiB", rate="80/s")
+    phases(ops, "file_limit")
+    assert not lost(ops) and not only(ops, f="ack", type="fail")
+    assert bool(only(ops, f="submit", type="fail")) == (store == "journal")  # the other stops, and comes back
+
+
+def test_a_file_ends_at_its_limit_and_before_that_the_limit_is_not_met(tmp_path):
+    folder, log = tmp_path / "data", tmp_path / "log"
+    folder.mkdir()
+    (folder / "longest").write_bytes(b"12345")
+    program = ("import os\nf = os.open('f', os.O_WRONLY | os.O_CREAT)\nwhile n := input():\n"
+               " try: print(os.write(f, bytes(int(n))))\n except OSError as e: print(-e.errno)")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-uc", program], cwd=folder, **pipes) as child:
+        def written(count: int) -> int:
+            child.stdin.write(f"{count}\n".encode())
+            child.stdin.flush()
+            return int(child.stdout.readline())
+        assert written(1) == 1
+        limit = FileSize(child.pid, 2, folder, [log])
+        assert [limit.limit, written(5), limit.met, written(5), limit.met] == [7, 5, False, 1, True]
+        assert written(1) == -errno.EFBIG
+        log.write_bytes(bytes(7))
+        with pytest.raises(LabError, match="a log of the broker is as long as a file may be"):
+            assert limit.met
+        limit.lift()
+        assert written(1) == 1
         child.kill()
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from dsjq_lab import cli
 from dsjq_lab.grading import batch, bundle, formats
-from dsjq_lab.grading.results import FAILED, NEEDS_A_PERSON, NOT_JUDGED, PASSED, Mark, Report
+from dsjq_lab.grading.results import FAILED, NEEDS_A_PERSON, NOT_JUDGED, PASSED, Explanation, Mark, Report
 
 MARKS = [
     Mark("a | b", 2, PASSED, seconds=1.2),
@@ -81,7 +81,33 @@ def test_a_grader_that_failed_never_says_zero(form):
 
 
 def test_a_report_survives_json():
-    assert Report.of_json(json.loads(formats.as_json(REPORT))) == REPORT
+    for report in (REPORT, WROTE):
+        assert Report.of_json(json.loads(formats.as_json(report))) == report
+
+
+WROTE = REPORT._replace(explanation=Explanation("1. Which?\nJob 3 \x1b[31m"))
+MISSING = REPORT._replace(explanation=Explanation("", "missing"))
+
+
+@pytest.mark.parametrize("form", [form for form in formats.FORMATS if form != "classroom"])
+def test_an_explanation_is_for_a_person_and_changes_no_number(form):
+    told = formats.FORMATS[form](WROTE)
+    assert "Job 3" in told and "\x1b[31m" not in told
+    assert "missing" in formats.FORMATS[form](MISSING)
+    assert "explanation.md" not in formats.FORMATS[form](REPORT)
+    if form == "gradescope":
+        *tests, last = json.loads(told)["tests"]
+        assert tests == json.loads(formats.as_gradescope(REPORT))["tests"]
+        assert set(last) == {"name", "output", "output_format"}
+
+
+def test_a_table_says_whose_explanation_is_to_be_read(tmp_path):
+    reports = {"ada": WROTE, "bob": MISSING}
+    batch.write([batch.Row(name, report, "") for name, report in reports.items()], tmp_path)
+    rows = list(csv.DictReader((tmp_path / "results.csv").open(newline="")))
+    assert [row["explanation"] for row in rows] == ["to be read", "missing"]
+    batch.write([batch.Row("ada", REPORT, "")], tmp_path)
+    assert "explanation" not in (tmp_path / "results.csv").read_text()
 
 
 # -- Batches and bundles, with an exercise of one talk

@@ -4,6 +4,7 @@ All patients are judged by `python -m bench repairs`, which takes minutes; here,
 """
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from bench import repairs
 from dsjq_lab import cli
 from dsjq_lab.brokers import Dsjq
-from dsjq_lab.grading import exercise, judge, repair
+from dsjq_lab.grading import desk, exercise, judge, repair
 from dsjq_lab.grading.exercise import Patient
+from dsjq_lab.grading.explanation import handed_in
 from dsjq_lab.grading.results import FAILED, PASSED
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +99,63 @@ def test_a_story_is_data_and_has_its_bounds(change, complaint, tmp_path):
 
 def test_without_a_story_it_says_so(tmp_path):
     with pytest.raises(repair.NotShown, match="There is no"):
-        repair.readable(tmp_path / repair.OWN, Patient(asks="scenario"))
+        repair.taken(tmp_path / repair.OWN, tmp_path)
+
+
+def test_mistakes_are_told_as_of_the_file_that_the_student_knows(tmp_path):
+    found = find(tmp_path, STORY.replace("jobs", "jubs"))
+    assert found.verdict == FAILED and "\nstory.yaml:5:8: error[unknown-key]" in found.evidence
+
+
+def test_a_story_that_is_a_link_shows_nobody_what_it_leads_to(tmp_path):
+    secret = tmp_path / "hidden.yaml"
+    secret.write_text("secret: talk")
+    (tmp_path / repair.OWN).symlink_to(secret)
+    with pytest.raises(repair.NotShown, match="cannot be read") as refusal:
+        repair.taken(tmp_path / repair.OWN, tmp_path)
+    assert "talk" not in str(refusal.value)
+
+
+# -- The explanation
+
+
+FORM = desk.EXPLANATION.format(title="A test", student="Ann Onym", seed=7)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "explanation"),
+    [
+        (FORM.replace("\n2.", "Job 3.\n2.").encode(), (FORM.replace("\n2.", "Job 3.\n2."), "")),
+        (b"job 3 is lost", ("job 3 is lost", "")),
+        (b"\xff\xfe", ("\ufffd\ufffd", "")),
+        (FORM.encode(), ("", "no question is answered")),
+        (b" \n", ("", "no question is answered")),
+        (b"x" * 40_000, ("x" * 32768, "more than 32 KiB: this is the beginning")),
+    ],
+    ids=["form", "free", "no UTF-8", "empty form", "empty", "endless"],
+)  # fmt: skip
+def test_an_explanation_is_taken_along(wrote, explanation, tmp_path):
+    (tmp_path / "explanation.md").write_bytes(wrote)
+    assert handed_in(tmp_path) == explanation
+
+
+def test_one_that_is_not_there_is_told(tmp_path):
+    assert handed_in(tmp_path) == ("", "missing")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_one_that_is_no_file_is_not_read(kind, tmp_path):
+    path = tmp_path / "explanation.md"
+    (tmp_path / "secret").write_text("secret")
+    match kind:
+        case "link":
+            path.symlink_to(tmp_path / "secret")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+    text, remark = handed_in(tmp_path)
+    assert text == "" and remark.startswith("cannot be read: ")
 
 
 def test_a_desk_has_all_that_is_needed_and_a_seed_of_its_own(tmp_path, capsys, monkeypatch):

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
-from dsjq_lab.limits import Descriptors
+from dsjq_lab.limits import Descriptors, FileSize, Limit
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.proxy import Proxy
@@ -32,6 +32,8 @@ from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, 
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
+WAIT_S_MAX = 0.2  # for a job, before a worker asks again
+AUDIT_INTERVAL_S = 0.25
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
 STRANGER = ["-P", "-m", "dsjq_lab.clients.stranger"]
@@ -76,8 +78,8 @@ class LiveWorld:
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
-        self.descriptors: Descriptors | None = None  # while the broker is short of them
-        self.met = False  # it has none left
+        self.limit: Limit | None = None  # while there is one for the broker
+        self.met = False  # it has met it
         self.memory_bytes: int | None = None  # with more it is killed
         self.proxy: Proxy | None = None
         if scenario.network == "record" or any(fault.of_the_network for fault in scenario.faults):
@@ -143,6 +145,8 @@ class LiveWorld:
             found = self.place._replace(port=self.proxy.port(name))
         told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
+        wait_s = min(WAIT_S_MAX, self.place.ack_timeout_s / 8)
+        told |= {"wait_s": wait_s, "audit_interval_s": AUDIT_INTERVAL_S}
         env = {}
         if self.door:
             told |= self.door.introduce(role)
@@ -217,21 +221,27 @@ class LiveWorld:
         wallclock.set_off(str(self.clock), self.clock_off_s)
 
     def unlimitable(self) -> str:
+        if self.broker.attached:
+            return "the broker was there before the lab, which limits only what it has started"
         return "" if sys.platform == "linux" else "the lab can limit processes on Linux alone"
 
     def limit_descriptors(self, spare: int) -> bool:
-        try:
-            self.met = False
-            self.descriptors = Descriptors.impose(self.running["broker"].pid, spare)
-        except (KeyError, ProcessLookupError):
-            return False
-        return True
+        return self.impose(lambda pid: Descriptors(pid, spare))
+
+    def limit_files(self, spare_bytes: int) -> bool:
+        logs = [self.trace, self.running["broker"].log]
+        return self.impose(lambda pid: FileSize(pid, spare_bytes, self.place.data, logs))
+
+    def impose(self, limit: Callable[[int], Limit]) -> bool:
+        with suppress(ProcessLookupError):
+            self.met, self.limit = False, limit(self.running["broker"].pid)
+        return self.limit is not None
 
     def lift_limit(self) -> None:
-        if self.descriptors is not None:
+        if self.limit is not None:
             with suppress(ProcessLookupError):
-                self.descriptors.lift()
-        self.descriptors = None
+                self.limit.lift()
+        self.limit = None
 
     def limit_memory(self, spare_bytes: int) -> bool:
         used = self.resources("broker").get("resident_bytes")
@@ -239,9 +249,9 @@ class LiveWorld:
         return used is not None
 
     def look_at_limits(self) -> None:
-        if self.descriptors is not None and not self.met and self.descriptors.met:
+        if self.limit is not None and not self.met and self.limit.met:
             self.met = True
-            self.events.append(Struck("broker", {"limit": self.descriptors.limit}))
+            self.events.append(Struck("broker", {"limit": self.limit.limit}))
         if self.memory_bytes is not None:
             used = self.resources("broker").get("resident_bytes", 0)
             if used > self.memory_bytes:
@@ -264,7 +274,7 @@ class LiveWorld:
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
-            watches = self.ready_by_s, self.descriptors, self.memory_bytes
+            watches = self.ready_by_s, self.limit, self.memory_bytes
             looks = any(watched is not None for watched in watches)
             ready = self.selector.select(max(0.0, POLL_INTERVAL_S if looks else left_s))
             for key, _ in ready:
@@ -337,6 +347,7 @@ class LiveWorld:
             if process.exit_status is None:
                 raise LabError(f"{process.name} has ended, but how?")
             if process.name == "broker":
+                self.look_at_limits()  # it may have met one, and ended for that
                 self.look_for_broker()  # that it never listened says more than that it ended
             self.events.append(Exit(process.name, process.exit_status))
 

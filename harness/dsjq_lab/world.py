@@ -122,6 +122,11 @@ class World(Protocol):
 
         False if it cannot be."""
 
+    def limit_files(self, spare_bytes: int) -> bool:
+        """Lets no file of the broker grow more than that beyond the longest; a Struck follows when one would.
+
+        False if the broker has ended."""
+
     def lift_limit(self) -> None:
         """Ends that."""
 

@@ -50,6 +50,9 @@ class Lab(Protocol):
     def limit_descriptors(self, spare: int) -> bool:
         """Leaves the broker so many more. False if it cannot be."""
 
+    def limit_files(self, spare_bytes: int) -> bool:
+        """Lets no file of the broker grow more than that beyond the longest. False if it has ended."""
+
     def lift_limit(self) -> None:
         """Ends that."""
 

@@ -113,12 +113,16 @@ def write(rows: Sequence[Row], out: Path) -> None:
     checks = list(dict.fromkeys(mark.name for row in rows for mark in row.report.marks))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["submission", "score", "total", "of", "undecided", "grader_error", *checks])
+    about = ["submission", "score", "total", "of", "undecided", "grader_error"]
+    about += ["explanation"] if any(row.report.explanation for row in rows) else []
+    writer.writerow([*about, *checks])
     for name, report, *_ in rows:
         earned = {mark.name: mark.earned if mark.is_decided else mark.verdict for mark in report.marks}
         score = "" if report.score is None else report.score
         error = report.grader_error.partition("\n")[0]
         first = [name, score, report.total, report.of, report.undecided, error]
+        if "explanation" in about:
+            first.append(report.explanation.line() if report.explanation else "")
         writer.writerow([*map(harmless, first), *(harmless(earned.get(check, "")) for check in checks)])
     (out / "results.csv").write_text(table.getvalue())
     whole = [row.as_json() for row in rows]

@@ -14,7 +14,7 @@ from dsjq_lab.grading import exercise, repair, submission
 from dsjq_lab.library import did_you_mean
 
 SEEDS = 1_000_000
-HOW, LANGUAGE = "HOW.md", "python"
+HOW, EXPLANATION_FILE, LANGUAGE = "HOW.md", "explanation.md", "python"
 COMMAND = (f"python3 {exercise.PATIENT} --port {{port}} --ack-timeout {{ack_timeout}}s "
            "--max-attempts {max_attempts} --data {data}\n")  # fmt: skip
 STORY = """\
@@ -61,7 +61,7 @@ def seed_of(name: str, student: str) -> int:
 
 def set_up(asked: exercise.Exercise, into: Path, student: str, language: str | None) -> list[Path]:
     """The files that were made, the page first. UsageError if one of them is there already."""
-    if any(part.check.patient for part in asked.checks):
+    if asked.has_patient:
         if language:
             raise UsageError("--language is for stages (build/…): this broker is written already")
         written = for_a_patient(asked, into, student)
@@ -85,7 +85,7 @@ def for_a_patient(asked: exercise.Exercise, into: Path, student: str) -> dict[Pa
         into / repair.OWN: STORY.format(seed=seed, schema=schema),
         into / HOW: read(asked.folder.parent / exercise.PAGE),
         into / submission.FILE: COMMAND,
-        into / "explanation.md": EXPLANATION.format(**words),
+        into / EXPLANATION_FILE: EXPLANATION.format(**words),
     }
 
 
@@ -112,7 +112,7 @@ def read(path: Path) -> str:
 
 def own_broker(asked: exercise.Exercise) -> tuple[str | None, str | None]:
     """What is meant where no broker is named, in the folder at hand: its file, or its command."""
-    if any(part.check.patient for part in asked.checks):
+    if asked.has_patient:
         if not Path(exercise.PATIENT).is_file():
             raise UsageError(f"no {exercise.PATIENT} here: "
                              "go to the folder that `dsjq-lab start` made, or use --broker")  # fmt: skip

@@ -94,6 +94,10 @@ class Exercise(NamedTuple):
     def points(self) -> int:
         return sum(asked.check.points for asked in self.checks)
 
+    @property
+    def has_patient(self) -> bool:
+        return any(asked.check.patient for asked in self.checks)
+
 
 def find(text: str) -> Path:
     """The folder of an exercise, from `build/3`, its whole name, or a path. UsageError if there is none."""

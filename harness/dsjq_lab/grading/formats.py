@@ -4,6 +4,7 @@
 - GitHub Classroom: what github.com/classroom-resources/autograding-grading-reporter reads, before base64
 - JUnit: an undecided check is an error, not a failure
 
+A student's explanation is in all but Classroom's, which has no place for what earns no points.
 What a hidden check saw stays hidden from students: only `json`, the instructor's, tells it.
 """
 
@@ -38,6 +39,14 @@ def preface(report: Report) -> str:
     return "\n".join([*said, *report.notes])
 
 
+def wrote(report: Report) -> list[str]:
+    """The student's explanation under a heading, or that there is none; nothing if none was asked for."""
+    if report.explanation is None:
+        return []
+    text = report.explanation.text
+    return [f"explanation.md: {report.explanation.line()}", *map(visible, text.splitlines())]
+
+
 def as_json(report: Report) -> str:
     return json.dumps(report.as_json(), indent=2) + "\n"
 
@@ -45,6 +54,8 @@ def as_json(report: Report) -> str:
 def as_text(report: Report) -> str:
     marks = [line for mark in report.marks for line in lines(for_student(mark))]
     whole = [f"{report.exercise}: {report.title}", "", *marks, "", *preface(report).splitlines()]
+    if explanation := wrote(report):
+        whole += ["", *explanation]
     return "".join(f"{visible(line)}\n" for line in whole)
 
 
@@ -63,6 +74,9 @@ def markdown(report: Report) -> Iterator[str]:
     for mark in report.marks:
         if mark.verdict != PASSED:
             yield from ("", f"## {mark.name}", "", *(f"    {line}" for line in told(mark).splitlines()))
+    if explanation := wrote(report):
+        heading, *text = explanation
+        yield from ("", f"## {heading}", "", *(f"    {line}" for line in text))
 
 
 def as_gradescope(report: Report) -> str:
@@ -74,6 +88,9 @@ def as_gradescope(report: Report) -> str:
         else:
             test["name"] = f"{mark.name}: {mark.verdict}, {mark.points} points open"
         tests.append(test)
+    if explanation := wrote(report):
+        heading, *text = explanation
+        tests.append({"name": heading, "output": "\n".join(text), "output_format": "text"})
     seconds = round(sum(mark.seconds for mark in report.marks))
     whole = {"score": report.total, "execution_time": seconds, "output": preface(report), "tests": tests}
     extra = {"exercise": report.exercise, "undecided": report.undecided, "grader_error": report.grader_error}
@@ -113,7 +130,8 @@ def as_junit(report: Report) -> str:
             kind = "failure" if mark.verdict == FAILED else "error"
             message = f"{mark.verdict}, {mark.points} points"
             ElementTree.SubElement(case, kind, {"message": message, "type": mark.verdict}).text = told(mark)
-    ElementTree.SubElement(suite, "system-out").text = "\n".join(map(visible, preface(report).split("\n")))
+    said = [*map(visible, preface(report).split("\n")), *wrote(report)]
+    ElementTree.SubElement(suite, "system-out").text = "\n".join(said)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 

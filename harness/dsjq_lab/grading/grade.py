@@ -22,6 +22,7 @@ from dsjq_lab.brokers import Command
 from dsjq_lab.errors import UsageError
 from dsjq_lab.grading import exercise
 from dsjq_lab.grading.exercise import Asked, Exercise
+from dsjq_lab.grading.explanation import handed_in
 from dsjq_lab.grading.isolation import Isolation, disk_bytes
 from dsjq_lab.grading.judge import SLOWER, Finding, marked, points_moved
 from dsjq_lab.grading.limits import MIB, Limits
@@ -84,11 +85,12 @@ def stoppable() -> Iterator[None]:
 
 
 def graded(task: Task, asked: Exercise, tell: Tell) -> Report:
+    explanation = handed_in(task.submission) if asked.has_patient else None
     try:
         broker = Command(command_line(task.submission), task.submission)
     except UsageError as problem:
         marks = [blank(each, FAILED, str(problem)) for each in asked.checks]
-        return Report(asked.name, asked.title, marks)
+        return Report(asked.name, asked.title, marks, explanation=explanation)
     asked, notes = points_moved(asked, broker)
     explores = any(each.check.kind == "explore" for each in asked.checks)
     marks, deadline_s = [], time.monotonic() + task.limits.total_s
@@ -98,7 +100,7 @@ def graded(task: Task, asked: Exercise, tell: Tell) -> Report:
             marks.append(mark(task, each, number, Path(work), isolation, deadline_s))
             tell(marks[-1])
         notes += tuple(isolation.gaps(explores))
-    return Report(asked.name, asked.title, marks, notes)
+    return Report(asked.name, asked.title, marks, notes, explanation=explanation)
 
 
 def blank(asked: Asked, verdict: str, evidence: str) -> Mark:

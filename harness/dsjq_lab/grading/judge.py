@@ -5,6 +5,7 @@ not ready, an answer that did not come) is tried once more with all times twice 
 then needs a person.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -195,15 +196,17 @@ def examined(asked: Asked, broker: Broker) -> Finding:
     file = broker.file if isinstance(broker, Dsjq | Command) else None
     if file is None:
         return Finding(FAILED, f"Which file is it? Say --broker {PATIENT}, with {repair.OWN} beside it.")
-    own = file.parent / repair.OWN
-    try:
-        if terms.asks == "scenario":
-            return Finding(PASSED, repair.shown(asked.path, own, terms))
-        return Finding(PASSED, repair.repaired(asked.path, broker, own, terms))
-    except repair.NotShown as why:
-        verdict = NEEDS_A_PERSON if why.is_doubtful else FAILED
-        folders = (why.folder,) if why.folder else ()
-        return Finding(verdict, str(why), folders, may_be_busy=why.is_doubtful)
+    with tempfile.TemporaryDirectory(prefix="dsjq-lab-") as ours:
+        try:
+            own = repair.taken(file.parent / repair.OWN, Path(ours))
+            if terms.asks == "scenario":
+                return Finding(PASSED, repair.shown(asked.path, own, terms))
+            return Finding(PASSED, repair.repaired(asked.path, broker, own, terms))
+        except repair.NotShown as why:
+            verdict = NEEDS_A_PERSON if why.is_doubtful else FAILED
+            folders = (why.folder,) if why.folder else ()
+            told = str(why).replace(f"{ours}/", "")
+            return Finding(verdict, told, folders, may_be_busy=why.is_doubtful)
 
 
 def points_moved(exercise: Exercise, broker: Broker) -> tuple[Exercise, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from dsjq_lab import library, runs
 from dsjq_lab.brokers import Broker, Dsjq
 from dsjq_lab.grading.exercise import Patient
 from dsjq_lab.grading.exploring import explore
+from dsjq_lab.grading.submission import beginning
 from dsjq_lab.results import judged
 from dsjq_lab.scenario import Scenario, ScenarioErrors, load
 from dsjq_lab.verdict import VIOLATED
@@ -30,11 +31,11 @@ SCHEDULES, SHOWN_IN = 40, 8
 SCHEDULES_BESIDE = 20
 LIVE_RUNS = 3
 JOBS_MAX, CLIENTS_MAX, FAULTS_MAX, SECONDS_MAX = 100, 16, 20, 60.0
+STORY_BYTES_MAX = 64 << 10
 STANDSTILL = ("deadlock", "stuck", "endless")  # how the explored world says that nothing goes on
 LIBRARY = ("first_job", "worker_churn", "hung_worker", "zombie_ack", "last_moment")
 DURABLE_LIBRARY = ("broker_crash", "power_loss", "torn_journal", "fsyncgate")
 ON_REAL_PROCESSES = "worker_churn"
-
 
 
 class Count(NamedTuple):
@@ -58,6 +59,21 @@ class NotShown(Exception):
     def __init__(self, why: str, folder: str = "", is_doubtful: bool = False) -> None:
         self.folder, self.is_doubtful = folder, is_doubtful
         super().__init__(why)
+
+
+def taken(own: Path, to: Path) -> Path:
+    """A copy that is ours: what a broker is judged by must not change while it runs."""
+    try:
+        text = beginning(own, STORY_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise NotShown(f"There is no {own.name} beside your broker.py.") from None
+    except OSError as error:
+        raise NotShown(f"{own.name} cannot be read: {error.strerror}") from None
+    if len(text) > STORY_BYTES_MAX:
+        raise NotShown(f"{own.name} is longer than {STORY_BYTES_MAX >> 10} KiB.")
+    copy = to / own.name
+    copy.write_bytes(text)
+    return copy
 
 
 def shown(patient: Path, own: Path, terms: Patient) -> str:
@@ -104,8 +120,6 @@ def hold(path: Path, mended: Broker, **how: Any) -> None:
 
 def readable(own: Path, terms: Patient) -> Scenario:
     """The student's scenario, if it may be played."""
-    if not own.is_file():
-        raise NotShown(f"There is no {own.name} beside your broker.py.")
     try:
         scenario = load(own)
     except ScenarioErrors as errors:

@@ -39,12 +39,23 @@ class Mark(NamedTuple):
         return cls(**{**known, "runs": tuple(known["runs"])})
 
 
+class Explanation(NamedTuple):
+    """What the student wrote for a person to read."""
+
+    text: str
+    remark: str = ""  # why there is none, or not all of it
+
+    def line(self) -> str:
+        return self.remark or "to be read"
+
+
 class Report(NamedTuple):
     exercise: str
     title: str
     marks: list[Mark]
     notes: tuple[str, ...] = ()  # what whoever reads the score should know: of isolation, of moved points
     grader_error: str = ""  # why the grader itself did not finish; then there is no score
+    explanation: Explanation | None = None  # None: none is asked for
 
     @property
     def total(self) -> int:
@@ -82,13 +93,16 @@ class Report(NamedTuple):
             "checks": [mark.as_json() for mark in self.marks],
             "notes": list(self.notes),
             "grader_error": self.grader_error,
+            "explanation": self.explanation and self.explanation._asdict(),
         }
 
     @classmethod
     def of_json(cls, fields: dict[str, Any]) -> "Report":
         marks = [Mark.of_json(check) for check in fields["checks"]]
         notes = tuple(fields["notes"])
-        return cls(fields["exercise"], fields["title"], marks, notes, fields["grader_error"])
+        wrote = fields.get("explanation")
+        explanation = Explanation(**wrote) if wrote else None
+        return cls(fields["exercise"], fields["title"], marks, notes, fields["grader_error"], explanation)
 
 
 def lines(mark: Mark) -> Iterable[str]:

@@ -5,7 +5,10 @@
 It is run in a copy of the folder, which is thrown away after each check.
 """
 
+import errno
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from dsjq_lab.brokers import Command, Place
@@ -14,6 +17,7 @@ from dsjq_lab.grading.isolation import Isolation
 from dsjq_lab.grading.limits import Limits
 
 FILE = "broker.cmd"
+COMMAND_BYTES_MAX = 4096
 
 
 class Confined(Command):
@@ -40,12 +44,23 @@ class Confined(Command):
 def command_line(folder: Path) -> str:
     """What `broker.cmd` says; UsageError, in words for the student, if it says nothing useful."""
     try:
-        text = (folder / FILE).read_text(encoding="utf-8").strip()
+        text = beginning(folder / FILE, COMMAND_BYTES_MAX).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"no {FILE} that can be read in the submission: {error}") from None
     if not text or "\n" in text:
         raise UsageError(f"{FILE} should be one line, e.g. python3 mine.py --port {{port}}")
     return text
+
+
+def beginning(path: Path, bytes_max: int) -> bytes:
+    """Of a file that is a stranger's, while we may be root: a link is not followed, nor a pipe waited for.
+
+    OSError if it is no regular file.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(bytes_max)
 
 
 def copied(folder: Path, to: Path, isolation: Isolation) -> Path:
