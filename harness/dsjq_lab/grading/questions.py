@@ -1,7 +1,8 @@
 """Predict, then run: the handbook's questions whose answer can be checked.
 
 A question and its choices stand in LAB.md alone, where its name, `lab3/q2`, makes it checkable. What is
-right, why, and a hint are in exercises/questions.yaml, where they lie open: whoever looks deceives nobody else.
+right, why, and a hint are in exercises/questions.yaml, where they lie open:
+whoever looks deceives nobody else.
 """
 
 import argparse
