@@ -41,14 +41,16 @@ class Snapshot(NamedTuple):
 
 
 def conduct(
-    scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None] = lambda snapshot: None
+    scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None] | None = None
 ) -> None:
     """Plays the scenario in the world, whose history then ends with the lab's word on its own side."""
     Conductor(scenario, world, on_progress).run()
 
 
 class Conductor:
-    def __init__(self, scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None]) -> None:
+    def __init__(
+        self, scenario: Scenario, world: World, on_progress: Callable[[Snapshot], None] | None
+    ) -> None:
         self.scenario, self.world, self.on_progress = scenario, world, on_progress
         self.tally = Tally(audited=not world.core)
         self.ledger = Ledger(scenario.workers.effect)
@@ -82,16 +84,20 @@ class Conductor:
 
     def play(self, until: Callable[[], bool]) -> None:
         """Acts on events and moments as they come. `until` is asked at least ten times a second."""
+        look_up_ns = 0
         while not until():
-            self.on_progress(self.snapshot())
-            pause_ends_ns = self.world.now_ns() + PROGRESS_INTERVAL_NS
-            while (now_ns := self.world.now_ns()) < pause_ends_ns and not until():
-                while self.moments and self.moments[0][0] <= now_ns:
-                    heapq.heappop(self.moments)[2]()
-                next_ns = min(pause_ends_ns, self.moments[0][0]) if self.moments else pause_ends_ns
-                event = self.world.next_event(next_ns)
-                if event is not None:
-                    self.handle(event)
+            now_ns = self.world.now_ns()
+            if now_ns >= look_up_ns:
+                look_up_ns = now_ns + PROGRESS_INTERVAL_NS
+                if self.on_progress:
+                    self.on_progress(self.snapshot())
+            while self.moments and self.moments[0][0] <= now_ns:
+                heapq.heappop(self.moments)[2]()
+            next_ns = min(look_up_ns, self.moments[0][0]) if self.moments else look_up_ns
+            event = self.world.next_event(next_ns)
+            if event is not None:
+                self.handle(event)
+            if self.strikes.waiting:
                 self.strikes.grant_waiting()
 
     # -- What a fault may use (faults/fault.py: Lab)
@@ -304,7 +310,8 @@ class Conductor:
             "decided": bool(self.broker_lost),
             "epsilon_ns": self.world.lateness_ns,
         })  # fmt: skip
-        self.on_progress(self.snapshot())
+        if self.on_progress:
+            self.on_progress(self.snapshot())
 
     def silent(self, patience_ns: int) -> list[Member]:
         """Workers that should have asked. It may be the lab that has not listened: it, too, can be busy."""

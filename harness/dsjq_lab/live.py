@@ -32,6 +32,8 @@ from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, 
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
+WAIT_S_MAX = 0.2  # for a job, before a worker asks again
+AUDIT_INTERVAL_S = 0.25
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
 STRANGER = ["-P", "-m", "dsjq_lab.clients.stranger"]
@@ -144,6 +146,8 @@ class LiveWorld:
             found = self.place._replace(port=self.proxy.port(name))
         told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
+        wait_s = min(WAIT_S_MAX, self.place.ack_timeout_s / 8)
+        told |= {"wait_s": wait_s, "audit_interval_s": AUDIT_INTERVAL_S}
         env = {}
         if self.door:
             told |= self.door.introduce(role)
@@ -321,7 +325,8 @@ class LiveWorld:
             return
         broker = self.running["broker"]
         problem = None
-        if not self.processes.listens(broker, self.place.port):
+        listens = self.processes.listens(broker, self.place.port)
+        if not (listens and self.broker.is_ready(self.place)):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
                 return
             problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)

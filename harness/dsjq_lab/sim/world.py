@@ -33,6 +33,7 @@ CLIENT = Path(workload.__file__)
 PORT = 4730
 DATA, TRACE_FILE = Path("/lab/data"), Path("/lab/broker.trace")
 OUTPUT_LINES_SHOWN = 5
+LULL_S_MAX = 1.0
 
 
 def not_ready(process: Process) -> LabError:
@@ -67,6 +68,8 @@ class SimWorld:
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
+        # After which a client that has nothing to do looks again: a look takes computing, and waiting none.
+        self.lull_s = min(LULL_S_MAX, options.ack_timeout_s / 4)
         self.late_ns = 0
         self.is_overheard = scenario.network == "record" or any(f.of_the_network for f in scenario.faults)
         self.seed = scenario.seed
@@ -110,6 +113,7 @@ class SimWorld:
             return
         role, _, number = name.partition(" ")
         told = {**config, "port": PORT, "core": self.core}
+        told |= {"wait_s": self.lull_s, "audit_interval_s": self.lull_s}
         ours, theirs = Connection.pair()
         process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
@@ -270,8 +274,10 @@ class SimWorld:
         return self.events.popleft()
 
     def happened(self, event: Event) -> None:
+        """The conductor is not woken for what it only counts, but finds it when something else wakes it."""
         self.events.append(event)
-        self.kernel.wake_all(self.waiters)
+        if not isinstance(event, Op):
+            self.kernel.wake_all(self.waiters)
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
