@@ -1,8 +1,8 @@
 """From outside, between any program and its disk: strace(1) holds the program at its system calls.
 
-The shim (shim.py) knows the disk of a Python program that works with `os`. For one that writes in C, or that is
-no Python at all, strace is attached to the running process when the fault begins: it fails a fsync, delays it,
-or kills. Its log is the evidence that it did, and it lets go as soon as that is over.
+The shim (shim.py) knows the disk of a Python program that works with `os`. For one that writes in C, or is in
+another language, strace is attached to the running process when the fault begins: it fails a fsync, delays
+it, or kills. Its log is the evidence that it did, and it lets go as soon as that is over.
 
 This is less than what the shim does. A fsync that is failed so was not carried out, but what it was for stays
 in the kernel's hands, so only what the broker says then can be judged. And strace counts in each thread.
