@@ -233,4 +233,4 @@ def test_schedules_of_a_python_program_are_explored(tmp_path):
     (submission / "broker.cmd").write_text("python3 mine.py --port {port} --ack-timeout {ack_timeout}s\n")
     report = grade.grade(grade.Task(exercise, None, submission, Limits()), lambda report: None)
     assert report.score == 2, report
-    assert set(report.notes) <= {isolation.AS_OURSELVES, isolation.EXPLORED_AS_OURSELVES}
+    assert report.notes == (() if AS_ROOT else (isolation.AS_OURSELVES,))

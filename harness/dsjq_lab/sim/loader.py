@@ -16,8 +16,10 @@ import gettext
 import importlib.util
 import io
 import os
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -99,22 +101,39 @@ def _real(name: str) -> ModuleType:
 
 
 @cache
+def rebuilt(path: Path) -> CodeType:
+    """Code of the standard library or of the lab, which is not studied, so it has no points."""
+    return compile(ast.parse(path.read_bytes(), str(path)), str(path), "exec")
+
+
+@cache
+def installed() -> frozenset[str]:
+    """Names of what a program could import here, whether or not this world has it."""
+    return frozenset(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules()}
+
+
+def read_ahead(lab_files: Iterable[Path]) -> None:
+    """All that a program may come to import but its own: for a process that may not read it any longer."""
+    installed()
+    for path in lab_files:
+        rebuilt(path)
+    for name in sorted(PURE | REBUILT | MAKERS.keys()):
+        with suppress(ImportError):  # of another version or system
+            module = _real(name)
+            for part in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
+                with suppress(ImportError):
+                    _real(part.name)
+            if name in REBUILT and module.__spec__ and module.__spec__.origin:
+                rebuilt(Path(module.__spec__.origin))
+
+
+@cache
 def simulated(name: str) -> dict[str, Any] | None:
     """What a simulated module contains, but for what is the process's own."""
-    makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "threading": threads.exports, "_thread": threads.low_level, "socket": sockets.exports,
-        "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
-        "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
-        "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
-        "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
-        "io": lambda: {**system.public(io), "open": open_here},
-        "gettext": lambda: {**system.public(gettext), "gettext": str, "ngettext": plural},
-        "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
-    }  # fmt: skip
-    if name not in makers:
+    if name not in MAKERS:
         return None
     # A function kept as a class attribute (`clock = time.monotonic`) must not turn into a method.
-    contents = makers[name]().items()
+    contents = MAKERS[name]().items()
     return {word: partial(thing) if isinstance(thing, FunctionType) else thing for word, thing in contents}
 
 
@@ -127,6 +146,18 @@ def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
     process = sim().operation().process
     assert process is not None
     return open_file(process, file, *arguments, **options)
+
+
+MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "threading": threads.exports, "_thread": threads.low_level, "socket": sockets.exports,
+    "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
+    "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
+    "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
+    "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
+    "io": lambda: {**system.public(io), "open": open_here},
+    "gettext": lambda: {**system.public(gettext), "gettext": str, "ngettext": plural},
+    "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
+}  # fmt: skip
 
 
 def report_access(owner: object, name: str, writes: bool, place: str) -> None:
@@ -182,7 +213,7 @@ class Loader:
         relative = Path(*name.split("."))
         for root in self.roots:
             for path in (root / relative.with_suffix(".py"), root / relative / "__init__.py"):
-                if path.is_file():
+                if os.path.isfile(path):  # Path.is_file raises where it may not look
                     return path, True
         if name in REBUILT:
             specification = importlib.util.find_spec(name)
@@ -191,11 +222,12 @@ class Loader:
         return None
 
     def code(self, path: Path, studied: bool) -> CodeType:
+        if not studied:
+            return rebuilt(path)
         if path not in self.codes:
             tree = ast.parse(path.read_bytes(), str(path))
-            if studied:
-                instrument(tree, path.name, accesses=self.accesses)
-                self.points |= {(str(path), line) for line in lines_with_points(tree)}
+            instrument(tree, path.name, accesses=self.accesses)
+            self.points |= {(str(path), line) for line in lines_with_points(tree)}
             self.codes[path] = compile(tree, str(path), "exec")
         return self.codes[path]
 
@@ -226,7 +258,7 @@ class Loader:
             raise ImportError(f"no module {name!r} in the explored world")
         if top in PURE or (name in sys.builtin_module_names and name.startswith("_")):
             return _real(name)
-        if importlib.util.find_spec(top) is None:
+        if top not in installed() and importlib.util.find_spec(top) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return Refused(name)
 
