@@ -1,4 +1,4 @@
-"""Becomes the submission: gives up all that it must not have. Then its command is executed, or it is explored.
+"""Becomes the submission, by giving up all that it must not have; then executes its command, or explores it.
 
     python -I -S confine.py '{"uid": 64200, "folder": …, "limits": …}' MARK COMMAND WORD…
 

@@ -13,8 +13,8 @@ from dsjq_lab.errors import LabError
 def explore(scenario: Path, broker: Broker, *words: str) -> dict[str, Any]:
     """What `dsjq-lab explore --json` has to say; LabError if it is nothing.
 
-    Student code runs in a child of that process, confined, and so does its judge: LAB.md says what can be
-    faked there.
+    Student code runs in a child of that process, confined, and so does its judge: docs/coursework.md says
+    what can be faked there.
     """
     studied, folder, env = list[str](), Path(), None
     match broker:

@@ -33,6 +33,7 @@ from dsjq_lab.sim.world import CLIENT
 from dsjq_lab.variation import Variation
 
 PROGRESS_INTERVAL_S = 0.5
+SHRINK_S, SHRINK_S_GRADED = 40.0, 10.0  # a grade has a deadline, and its verdict waits for the story
 
 
 def say(**news: Any) -> None:
@@ -82,7 +83,7 @@ def explore(search: Search, task: dict[str, Any], path: Path | None) -> None:
             tell(search)
         if run.failures and not task["count"] and (more or search.failing == 1):
             say(kind="found", seed=seed, names=run.failures, nth_run=search.runs)
-            failure = search.examined(seed, run)
+            failure = search.examined(seed, run, SHRINK_S if path else SHRINK_S_GRADED)
             say(kind="failure", **told(failure, path))
             if not more:
                 break

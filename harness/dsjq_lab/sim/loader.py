@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from dsjq_lab.sim.disk import open_file
@@ -48,11 +48,28 @@ PURE = frozenset({
 })  # fmt: skip
 SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all: it takes long, and they remember nothing
 MENTIONED = frozenset({"scandir"})  # by glob, when it is loaded: refused when it is called
-LEFT_OUT = frozenset({"_queue"})  # C accelerators on real locks; the module that asks has a twin in Python
+LIBRARY = os.path.dirname(os.__file__)
+LEFT_OUT = frozenset({"_queue", "_uuid"})  # in C; the module that asks has a twin in Python
 
 
 class SimUnsupported(SimError, AttributeError):
     """The program uses what this world does not have."""
+
+
+def refuse(why: str) -> NoReturn:
+    """Noted as well: a program may catch what is raised, and then fail for what is no fault of its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and (frame.f_code.co_filename == __file__ or is_library(frame)):
+        if frame.f_code.co_name == "<module>":  # the library looks what there is, and gets along without
+            break
+        frame = frame.f_back
+    else:
+        sim().refused.append(why)
+    raise SimUnsupported(why)
+
+
+def is_library(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(LIBRARY)
 
 
 class Simulated(ModuleType):
@@ -66,7 +83,7 @@ class Simulated(ModuleType):
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def _refuse(self, name: str, *arguments: object) -> NoReturn:
-        raise SimUnsupported(f"{self.__name__}.{name} is not simulated")
+        refuse(f"{self.__name__}.{name} is not simulated")
 
 
 class Sys(ModuleType):
@@ -92,7 +109,7 @@ class Refused(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise SimUnsupported(f"module {self.__name__!r} is not simulated ({self.__name__}.{name} was used)")
+        refuse(f"module {self.__name__!r} is not simulated ({self.__name__}.{name} was used)")
 
 
 @cache
