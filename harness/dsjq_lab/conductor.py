@@ -126,8 +126,11 @@ class Conductor:
     def disk_unseen(self) -> str:
         return self.world.disk_unseen()
 
-    def order(self, order: Order) -> None:
-        self.world.order(order)
+    def why_no_order(self, order: Order) -> str:
+        return self.world.why_no_order(order)
+
+    def order(self, order: Order) -> bool:
+        return self.world.order(order)
 
     def lose_power(self) -> int:
         return self.world.lose_power()
