@@ -11,25 +11,29 @@ import contextlib
 import json
 import multiprocessing
 import resource
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from dsjq_lab.brokers import Broker, Place, under_study
+from dsjq_lab.errors import LabError
+from dsjq_lab.ports import PortLease
+from dsjq_lab.processes import Processes
 
 PAYLOAD = b"x" * 64
 BATCH = 500
 
 
 class Way(NamedTuple):
-    """How one broker is started, fed and emptied. Its clients get the port, and how many jobs."""
+    """How one broker is fed and emptied. Its clients get the port, and how many jobs."""
 
     name: str
-    command: list[str]  # {port}, {data}
+    broker: str  # as the lab knows it
+    store: str  # "memory", or on disk
     produce: Callable[[int, int], None]
     work: Callable[[int, int], None]
 
@@ -107,19 +111,85 @@ def stream_work(port: int, jobs: int) -> None:
             done += len(entries)
 
 
-DSJQ = [sys.executable, "-m", "dsjq", "serve", "--port", "{port}"]
-REDIS = ["redis-server", "--port", "{port}", "--dir", "{data}", "--save", ""]
-BEANSTALKD = ["beanstalkd", "-l", "127.0.0.1", "-p", "{port}"]
+def rabbit_channel(port: int) -> Any:
+    import pika
+    channel = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port)).channel()
+    channel.queue_declare("jobs", durable=True)
+    return channel
+
+
+def rabbit_message() -> dict[str, Any]:
+    import pika
+    return {"exchange": "", "routing_key": "jobs", "body": PAYLOAD,
+            "properties": pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)}
+
+
+def rabbit_produce(port: int, jobs: int) -> None:
+    channel = rabbit_channel(port)
+    channel.confirm_delivery()
+    for _ in range(jobs):
+        channel.basic_publish(**rabbit_message())
+
+
+def rabbit_produce_many(port: int, jobs: int) -> None:
+    """A batch is on its way at a time: the next follows when all of it has been confirmed."""
+    import pika
+    sent = confirmed = 0
+
+    def publish() -> None:
+        nonlocal sent
+        for _ in range(BATCH):
+            channel.basic_publish(**message)
+        sent += BATCH
+
+    def confirm(frame: Any) -> None:
+        nonlocal confirmed
+        confirmed = frame.method.delivery_tag if frame.method.multiple else confirmed + 1
+        if confirmed == jobs:
+            connection.close()
+        elif confirmed == sent:
+            publish()
+
+    def opened(opened: Any) -> None:
+        nonlocal channel
+        channel = opened
+        channel.confirm_delivery(confirm, callback=lambda _: publish())
+
+    if not jobs:
+        return
+    message, channel = rabbit_message(), None
+    connection = pika.SelectConnection(
+        pika.ConnectionParameters("127.0.0.1", port),
+        on_open_callback=lambda found: found.channel(on_open_callback=opened),
+        on_close_callback=lambda found, why: found.ioloop.stop())
+    connection.ioloop.start()
+
+
+def rabbit_work(port: int, jobs: int, at_once: int = 1) -> None:
+    channel = rabbit_channel(port)
+    channel.basic_qos(prefetch_count=at_once)
+    for done in range(1, jobs + 1):
+        frame, _, _ = next(channel.consume("jobs"))
+        if done % at_once == 0:
+            channel.basic_ack(frame.delivery_tag, multiple=True)
+    channel.connection.process_data_events()  # the last one leaves
+
+
+def rabbit_work_many(port: int, jobs: int) -> None:
+    rabbit_work(port, jobs, BATCH)
+
+
 WAYS = [
-    Way("dsjq lines, memory", DSJQ, lines_produce, lines_work),
-    Way("dsjq frames of 500, memory", DSJQ, frames_produce, frames_work),
-    Way("beanstalkd, memory", BEANSTALKD, tube_produce, tube_work),
-    Way("redis stream pipelined by 500, memory", REDIS, stream_produce, stream_work),
-    Way("dsjq lines, journal", [*DSJQ, "--data", "{data}"], lines_produce, lines_work),
-    Way("dsjq frames of 500, journal", [*DSJQ, "--data", "{data}"], frames_produce, frames_work),
-    Way("beanstalkd, binlog, fsync each", [*BEANSTALKD, "-b", "{data}", "-f", "0"], tube_produce, tube_work),
-    Way("redis stream pipelined by 500, AOF always",
-        [*REDIS, "--appendonly", "yes", "--appendfsync", "always"], stream_produce, stream_work),
+    Way("dsjq lines, memory", "dsjq", "memory", lines_produce, lines_work),
+    Way("dsjq frames of 500, memory", "dsjq", "memory", frames_produce, frames_work),
+    Way("beanstalkd, memory", "beanstalkd", "memory", tube_produce, tube_work),
+    Way("redis stream pipelined by 500, memory", "redis-stream", "memory", stream_produce, stream_work),
+    Way("dsjq lines, journal", "dsjq", "journal", lines_produce, lines_work),
+    Way("dsjq frames of 500, journal", "dsjq", "journal", frames_produce, frames_work),
+    Way("beanstalkd, binlog, fsync each", "beanstalkd", "journal", tube_produce, tube_work),
+    Way("redis stream pipelined by 500, AOF always", "redis-stream", "journal", stream_produce, stream_work),
+    Way("rabbitmq durable, confirms", "rabbitmq", "journal", rabbit_produce, rabbit_work),
+    Way("rabbitmq durable, confirms for 500", "rabbitmq", "journal", rabbit_produce_many, rabbit_work_many),
 ]
 
 
@@ -127,39 +197,22 @@ WAYS = [
 
 
 @contextlib.contextmanager
-def started(way: Way) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as data:
-        words = [word.format(port=port, data=data) for word in way.command]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            _await(port)
-            yield port
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _await(port: int) -> None:
-    until = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+def started(broker: Broker, store: str = "memory", data: Path | None = None) -> Iterator[tuple[int, int]]:
+    """Its port and its process id. Nothing of it is left afterwards."""
+    with tempfile.TemporaryDirectory() as folder, PortLease() as lease, Processes(Path(folder)) as processes:
+        place = Place("127.0.0.1", lease.port, data or Path(folder), 60.0, max_attempts=5, store=store)
+        process = processes.spawn("broker", broker.command(place), env=broker.environment(place))
+        processes.wait_ready(process, lease.port, timeout_s=broker.ready_within_s or 20)
+        yield lease.port, process.pid
 
 
 def measure(way: Way, jobs: int) -> tuple[float, float]:
     """Jobs per second; and the seconds of CPU that broker and clients took, with their start."""
     before_s = _cpu_s()
-    with started(way) as port:
+    with started(under_study(way.broker, None), way.store) as (port, _):
         spawn = multiprocessing.get_context("spawn")
         gate = spawn.Barrier(3)
-        clients = [spawn.Process(target=_gated, args=(gate, client, port, jobs))
+        clients = [spawn.Process(target=_gated, args=(gate, client, port, jobs), daemon=True)
                    for client in (way.produce, way.work)]
         for client in clients:
             client.start()
@@ -190,8 +243,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="WORD", help="those whose names have it, e.g. journal")
     options = parser.parse_args(argv)
-    asked = [way for way in WAYS if options.only in way.name]
-    here = [way for way in asked if shutil.which(way.command[0])]
+    here, missing = [], []
+    for way in (way for way in WAYS if options.only in way.name):
+        try:
+            under_study(way.broker, None)
+            here.append(way)
+        except LabError as problem:
+            missing.append(str(problem))
     rates: dict[str, list[float]] = {way.name: [] for way in here}
     costs_us: dict[str, list[float]] = {way.name: [] for way in here}
     start_s = {way.name: measure(way, 0)[1] for way in here}
@@ -208,9 +266,8 @@ def main(argv: list[str]) -> None:
         print(json.dumps({"way": name, "jobs_per_s": round(median), "from": round(min(found)),
                           "to": round(max(found)), "of_the_first": round(median / first, 2),
                           "cpu_us_per_job": round(statistics.median(costs_us[name]), 1)}))
-    missing = [way.command[0] for way in asked if way not in here]
-    if missing:
-        print(f"not here, so not measured: {', '.join(sorted(set(missing)))}", file=sys.stderr)
+    for problem in sorted(set(missing)):
+        print(f"not measured: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

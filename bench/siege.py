@@ -23,6 +23,7 @@ from typing import Any
 BUSY, IDLE, LORIS, DEAF = 200, 1000, 500, 50
 GOAL = 0.7  # of their undisturbed throughput
 CONNECTIONS = 4 * (BUSY + IDLE + LORIS + DEAF)
+MANY = ("--connections", f"{CONNECTIONS}", "--connections-per-address", f"{CONNECTIONS}")
 LORIS_PAUSE_S = 1.0
 DEAF_BUFFER = 8192
 DEAF_QUESTIONS = b"STATS\n" * 500
@@ -140,8 +141,7 @@ def pace(address: Address, seconds: float) -> float:
 
 def round_of(seconds: float) -> tuple[float, float]:
     """Jobs per second without the siege, and under it."""
-    limit = str(CONNECTIONS)
-    with broker("--connections", limit, "--connections-per-address", limit) as (address, _):
+    with broker(*MANY) as (address, _):
         calm = pace(address, seconds)
         ours, theirs = multiprocessing.Pipe()
         siege = multiprocessing.Process(target=besiege, args=(address, theirs))

@@ -1,5 +1,6 @@
 """Each fault, on real processes: it strikes whom and when it should, and the history says so."""
 import errno
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,13 +11,18 @@ from playing import FOUR_COMMANDS, came_to_rest, ending, only, ops_of, scenario
 
 from dsjq_lab import runs
 from dsjq_lab.brokers import Command, Dsjq
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import History, Op
-from dsjq_lab.limits import Descriptors
+from dsjq_lab.limits import Descriptors, FileSize
 from dsjq_lab.model import Model
 from dsjq_lab.vacuity import unproven
 from dsjq_lab.variation import Variation
 
 MS = 1_000_000
+
+
+# The shim cannot be loaded before it, so its disk is unseen.
+BLACK_BOX = Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}")
 
 
 @pytest.fixture
@@ -311,10 +317,43 @@ def test_a_limit_of_descriptors_is_met_when_the_last_is_used_and_not_before():
             child.stdin.flush()
             return int(child.stdout.readline())
         assert opened() == 3
-        limit = Descriptors.impose(child.pid, spare=2)
+        limit = Descriptors(child.pid, spare=2)
         assert [opened(), limit.met, opened(), limit.met, opened()] == [4, False, 5, True, errno.EMFILE]
         limit.lift()
         assert opened() == 6
+        child.kill()
+
+
+@pytest.mark.parametrize("store", ["journal", "sqlite"])
+def test_no_file_may_be_longer_for_a_while(store, play):
+    ops = play("[{when: {submitted: 10}, file_limit: broker, for: 300ms}]", store=store, jobs=80,
+               payload="12KiB", rate="80/s")
+    phases(ops, "file_limit")
+    assert not lost(ops) and not only(ops, f="ack", type="fail")
+    assert bool(only(ops, f="submit", type="fail")) == (store == "journal")  # the other stops, and comes back
+
+
+def test_a_file_ends_at_its_limit_and_before_that_the_limit_is_not_met(tmp_path):
+    folder, log = tmp_path / "data", tmp_path / "log"
+    folder.mkdir()
+    (folder / "longest").write_bytes(b"12345")
+    program = ("import os\nf = os.open('f', os.O_WRONLY | os.O_CREAT)\nwhile n := input():\n"
+               " try: print(os.write(f, bytes(int(n))))\n except OSError as e: print(-e.errno)")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-uc", program], cwd=folder, **pipes) as child:
+        def written(count: int) -> int:
+            child.stdin.write(f"{count}\n".encode())
+            child.stdin.flush()
+            return int(child.stdout.readline())
+        assert written(1) == 1
+        limit = FileSize(child.pid, 2, folder, [log])
+        assert [limit.limit, written(5), limit.met, written(5), limit.met] == [7, 5, False, 1, True]
+        assert written(1) == -errno.EFBIG
+        log.write_bytes(bytes(7))
+        with pytest.raises(LabError, match="a log of the broker is as long as a file may be"):
+            assert limit.met
+        limit.lift()
+        assert written(1) == 1
         child.kill()
 
 
@@ -328,11 +367,48 @@ def test_a_broker_that_uses_more_memory_is_killed(play):
 
 @pytest.mark.parametrize(("store", "broker", "why"), [
     ("memory", None, "in memory"),
-    ("sqlite", None, "SQLite"),
-    ("journal", Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}"), "Python program"),
+    ("sqlite", None, "SQLite works on its files in C, unseen by the lab"),
+    ("journal", BLACK_BOX, "by --broker FILE.py; instead there are file_limit, and kill_on"),
 ])
 def test_a_fault_that_cannot_be_done_is_missed_and_the_history_says_why(store, broker, why, play):
-    ops = play("[{at: 0s, fsync_error: broker}]", broker, store=store)
+    ops = play("[{at: 0s, disk_full: broker, for: 1s}]", broker, store=store)
     (missed,) = only(ops, process="nemesis")
     assert missed.value["phase"] == "missed" and why in missed.value["why"]
     assert why in unproven(Model(History(Told().header, ops, truncated=False)))[0]
+
+
+def by_strace(ops: list[Op], verb: str) -> Op:
+    """That it bit: strace has said so."""
+    _, struck, _ = phases(ops, verb)
+    assert "sync(" in struck.value["strace"]
+    return struck
+
+
+@pytest.mark.parametrize(("store", "broker"), [("sqlite", None), ("journal", BLACK_BOX)])
+def test_a_fsync_fails_where_the_disk_is_unseen_and_the_broker_stops(store, broker, play):
+    ops = play("[{when: {submitted: 5}, fsync_error: broker}]", broker, store=store, workers={"count": 2})
+    struck = by_strace(ops, "fsync_error")
+    assert struck.value["strace"].endswith("= -1 EIO (Input/output error) (INJECTED)")
+    assert struck.value["covers_from_ns"] < struck.value["failed_ns"] < struck.time_ns
+    (stopped,) = only(ops, f="exit", value={"victim": "broker", "status": os.EX_IOERR, "planned": True})
+    assert stopped.time_ns > struck.value["failed_ns"] and not lost(ops)
+
+
+def test_fsyncs_are_slow_where_the_disk_is_unseen(play):
+    ops = play("[{when: {submitted: 5}, slow_fsync: broker, by: 300ms, for: 500ms}]", store="sqlite")
+    struck = by_strace(ops, "slow_fsync")
+    assert struck.value["strace"].endswith("= 0 (DELAYED)")
+    assert not lost(ops) and not only(ops, f="exit", value={"victim": "broker"})
+
+
+def test_a_broker_is_killed_by_a_fsync_where_the_disk_is_unseen(play):
+    ops = play("[{when: {submitted: 5}, kill_on: {fsync: 2}, restart_after: 0s}]", store="sqlite")
+    phases(ops, "kill_on")
+    assert not lost(ops)
+
+
+def test_without_strace_such_a_fault_is_missed_and_the_history_has_the_cure(play, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    ops = play("[{at: 0s, slow_fsync: broker, by: 1s, for: 1s}]", store="sqlite")
+    (missed,) = only(ops, process="nemesis")
+    assert "strace is not on PATH (apt-get install strace; in a container" in missed.value["why"]

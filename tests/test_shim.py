@@ -196,6 +196,13 @@ def test_on_a_full_disk_there_is_what_was_allocated_and_half_a_write_more(tmp_pa
     assert program.files() == {"a": b"123456789abc"} and program.told == [{}]
 
 
+@pytest.mark.parametrize("call", ["os.write(f, bytes(9))", "os.posix_fallocate(f, 0, 9)"])
+def test_it_tells_that_no_file_may_be_longer(call: str, tmp_path: Path) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8, -1))\n"
+    program = Program(tmp_path, limited + f"f = os.open('a', os.O_WRONLY | os.O_CREAT)\n{call}\n{call}\n")
+    assert "File too large" in program.done.stderr and program.told == [{}]
+
+
 def test_a_full_disk_allocates_nothing(tmp_path: Path) -> None:
     program = Program(tmp_path, "f = os.open('a', os.O_CREAT | os.O_RDWR); os.posix_fallocate(f, 0, 9)",
                       Order("refuse", "write"))  # fmt: skip

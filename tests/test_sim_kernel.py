@@ -1,4 +1,5 @@
 """The kernel of the explored world: who runs, what time it is, and what is left of a killed process."""
+import errno
 import signal
 from pathlib import Path
 
@@ -235,6 +236,22 @@ def test_a_full_disk_is_an_error_of_write(tmp_path):
         except OSError as problem:
             print(problem.errno)
     """, disk=disk).output.startswith("28")
+
+
+def test_where_no_file_may_be_longer_a_write_is_short_and_the_next_an_error(tmp_path):
+    disk, told = Disk(), []
+    disk.length_max, disk.on_struck = 7, told.append
+    assert play(tmp_path, """if True:
+        import os
+        file = os.open("f", os.O_WRONLY | os.O_CREAT)
+        print(os.write(file, b"12345"), os.write(file, b"67890"))
+        for call in (lambda: os.write(file, b"0"), lambda: os.posix_fallocate(file, 0, 8)):
+            try:
+                call()
+            except OSError as problem:
+                print(problem.errno)
+    """, disk=disk).output == f"5 2\n{errno.EFBIG}\n{errno.EFBIG}\n"
+    assert bytes(disk.find("f").data) == b"1234567" and told == [{"limit": 7}] * 3
 
 
 def test_the_run_ends_with_the_error_of_a_world_that_is_stuck():

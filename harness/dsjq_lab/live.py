@@ -13,17 +13,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, wallclock
+from dsjq_lab import shim, strace, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
-from dsjq_lab.limits import Descriptors
+from dsjq_lab.limits import Descriptors, FileSize, Limit
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.proxy import Proxy
@@ -32,6 +32,8 @@ from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, 
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
+WAIT_S_MAX = 0.2  # for a job, before a worker asks again
+AUDIT_INTERVAL_S = 0.25
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
 STRANGER = ["-P", "-m", "dsjq_lab.clients.stranger"]
@@ -76,8 +78,9 @@ class LiveWorld:
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
-        self.descriptors: Descriptors | None = None  # while the broker is short of them
-        self.met = False  # it has none left
+        self.strace: strace.Strace | None = None  # while it is attached to the broker
+        self.limit: Limit | None = None  # while there is one for the broker
+        self.met = False  # it has met it
         self.memory_bytes: int | None = None  # with more it is killed
         self.proxy: Proxy | None = None
         if scenario.network == "record" or any(fault.of_the_network for fault in scenario.faults):
@@ -143,6 +146,8 @@ class LiveWorld:
             found = self.place._replace(port=self.proxy.port(name))
         told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
+        wait_s = min(WAIT_S_MAX, self.place.ack_timeout_s / 8)
+        told |= {"wait_s": wait_s, "audit_interval_s": AUDIT_INTERVAL_S}
         env = {}
         if self.door:
             told |= self.door.introduce(role)
@@ -188,8 +193,34 @@ class LiveWorld:
             return "its disk is seen if it is a Python program, started by --broker FILE.py"
         return shim.Platter(str(self.platter)).blind
 
-    def order(self, order: shim.Order) -> None:
-        self.tell("broker", order.line())
+    def why_no_order(self, order: shim.Order) -> str:
+        if not self.is_durable or not (unseen := self.disk_unseen()):
+            return self.disk_unseen()
+        if self.broker.attached:
+            return "the broker was there before the lab, which traces only what it has started"
+        if order.on not in strace.CALLS:
+            return f"{unseen}; instead there are file_limit, and kill_on with fsync or rename"
+        if order.do == "fail" and not self.newest_file():
+            return "it has written nothing into its folder"
+        refusal = strace.refusal()
+        return refusal and f"{unseen}; else strace could do it, but {refusal} ({strace.CURE})"
+
+    def order(self, order: shim.Order) -> bool:
+        if self.strace and order.do == "heal":
+            self.stop_strace()
+        elif not self.disk_unseen():
+            self.tell("broker", order.line())
+        else:
+            newest = self.newest_file() if order.do == "fail" else None
+            file = newest and self.place.data / newest[0]
+            self.strace = strace.Strace(self.processes, self.running["broker"].pid, order, file)
+            return self.strace.is_attached
+        return True
+
+    def stop_strace(self) -> None:
+        if self.strace:
+            self.strace.let_go()
+        self.strace = None
 
     def lose_power(self) -> int:
         return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
@@ -217,31 +248,43 @@ class LiveWorld:
         wallclock.set_off(str(self.clock), self.clock_off_s)
 
     def unlimitable(self) -> str:
+        if self.broker.attached:
+            return "the broker was there before the lab, which limits only what it has started"
         return "" if sys.platform == "linux" else "the lab can limit processes on Linux alone"
 
     def limit_descriptors(self, spare: int) -> bool:
-        try:
-            self.met = False
-            self.descriptors = Descriptors.impose(self.running["broker"].pid, spare)
-        except (KeyError, ProcessLookupError):
-            return False
-        return True
+        return self.impose(lambda pid: Descriptors(pid, spare))
+
+    def limit_files(self, spare_bytes: int) -> bool:
+        logs = [self.trace, self.running["broker"].log]
+        return self.impose(lambda pid: FileSize(pid, spare_bytes, self.place.data, logs))
+
+    def impose(self, limit: Callable[[int], Limit]) -> bool:
+        with suppress(ProcessLookupError):
+            self.met, self.limit = False, limit(self.running["broker"].pid)
+        return self.limit is not None
 
     def lift_limit(self) -> None:
-        if self.descriptors is not None:
+        if self.limit is not None:
             with suppress(ProcessLookupError):
-                self.descriptors.lift()
-        self.descriptors = None
+                self.limit.lift()
+        self.limit = None
 
     def limit_memory(self, spare_bytes: int) -> bool:
         used = self.resources("broker").get("resident_bytes")
         self.memory_bytes = used and used + spare_bytes
         return used is not None
 
+    def look_at_strace(self) -> None:
+        proofs = list(self.strace.bites()) if self.strace else []
+        self.events.extend(Struck("broker", proof) for proof in proofs)
+        if self.strace and proofs and not self.strace.goes_on:  # another thread has an nth fsync as well
+            self.stop_strace()
+
     def look_at_limits(self) -> None:
-        if self.descriptors is not None and not self.met and self.descriptors.met:
+        if self.limit is not None and not self.met and self.limit.met:
             self.met = True
-            self.events.append(Struck("broker", {"limit": self.descriptors.limit}))
+            self.events.append(Struck("broker", {"limit": self.limit.limit}))
         if self.memory_bytes is not None:
             used = self.resources("broker").get("resident_bytes", 0)
             if used > self.memory_bytes:
@@ -264,13 +307,14 @@ class LiveWorld:
     def next_event(self, deadline_ns: int) -> Event | None:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
-            watches = self.ready_by_s, self.descriptors, self.memory_bytes
+            watches = self.ready_by_s, self.limit, self.memory_bytes, self.strace
             looks = any(watched is not None for watched in watches)
             ready = self.selector.select(max(0.0, POLL_INTERVAL_S if looks else left_s))
             for key, _ in ready:
                 key.data()
             self.look_for_broker()
             self.look_at_limits()
+            self.look_at_strace()
             if not ready and not self.events and left_s <= 0:
                 return None
         return self.events.popleft()
@@ -281,7 +325,8 @@ class LiveWorld:
             return
         broker = self.running["broker"]
         problem = None
-        if not self.processes.listens(broker, self.place.port):
+        listens = self.processes.listens(broker, self.place.port)
+        if not (listens and self.broker.is_ready(self.place)):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
                 return
             problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)
@@ -335,7 +380,11 @@ class LiveWorld:
                 channel.socket.close()
             if process.exit_status is None:
                 raise LabError(f"{process.name} has ended, but how?")
+            if process.name == strace.NAME:
+                continue
             if process.name == "broker":
+                self.look_at_limits()  # it may have met one, and ended for that
+                self.look_at_strace()
                 self.look_for_broker()  # that it never listened says more than that it ended
             self.events.append(Exit(process.name, process.exit_status))
 

@@ -25,7 +25,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import ne
 from typing import Any, NamedTuple
 
@@ -278,7 +279,8 @@ class Shim:
     def seen_write(self, write: Callable[..., int]) -> Callable[..., int]:
         def seen(file: int, data: Any, *offset: int) -> int:
             if self.path_of(file) is None or not (order := self.due("write")):
-                return write(file, data, *offset)
+                with self.seen_refusal():
+                    return write(file, data, *offset)
             whole = memoryview(data).cast("B")
             if order.do == "die":  # in the middle of it
                 write(file, whole[: len(whole) // 2], *offset)
@@ -301,7 +303,18 @@ class Shim:
         if order and order.do == "refuse" and offset + length > os.fstat(file).st_size:
             self.tell_once(order)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real_fallocate(file, offset, length)
+        with self.seen_refusal():
+            real_fallocate(file, offset, length)
+
+    @contextmanager
+    def seen_refusal(self) -> Iterator[None]:
+        """The system limits the length of its files (limits.py), and nobody outside may see that it did."""
+        try:
+            yield
+        except OSError as problem:
+            if problem.errno == errno.EFBIG:
+                self.tell()
+            raise
 
     def seen_change(self, name: str, change: Callable[..., None]) -> Callable[..., None]:
         """Of a name: what it meant before is gone."""

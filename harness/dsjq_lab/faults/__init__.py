@@ -8,7 +8,7 @@ from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.hang import Hang
 from dsjq_lab.faults.kick import Kick
 from dsjq_lab.faults.kill import Kill
-from dsjq_lab.faults.limits import FdLimit, MemoryLimit
+from dsjq_lab.faults.limits import FdLimit, FileLimit, MemoryLimit
 from dsjq_lab.faults.network import Network
 from dsjq_lab.faults.pause import Pause
 from dsjq_lab.faults.restart import Restart
@@ -34,6 +34,7 @@ FAULTS: dict[str, Fault] = {
     "disk_full": DiskFull(),
     "clock_step": ClockStep(),
     "fd_limit": FdLimit(),
+    "file_limit": FileLimit(),
     "memory_limit": MemoryLimit(),
     **{verb: Network() for verb in DISTURBANCES},
 }

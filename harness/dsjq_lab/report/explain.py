@@ -53,7 +53,8 @@ STRUCK = {
     "torn_tail": "killed, its last record torn", "bit_flip": "killed, a bit of its file flipped",
     "disk_full": "on a full disk",
     "clock_step": "given another time of day",
-    "fd_limit": "out of descriptors", "memory_limit": "killed: out of memory",
+    "fd_limit": "out of descriptors", "file_limit": "may write no longer file",
+    "memory_limit": "killed: out of memory",
     "partition": "cut off", "half_open": "gone, unknown to the broker", "latency": "on a slow line",
     "bandwidth": "on a thin line", "slice": "heard in pieces", "coalesce": "heard in clumps",
     "corrupt": "on a line that flips bits", "reset": "loses its connection: reset",
@@ -63,6 +64,7 @@ STRUCK = {
 HEALED = {
     "pause": "resumed", "hang": "goes on", "throttle": "at full speed", "slow_fsync": "at full speed",
     "disk_full": "has room again", "fd_limit": "has descriptors again",
+    "file_limit": "may write long files again",
 }  # fmt: skip  # the others: back
 
 

@@ -112,6 +112,7 @@ class Disk:
         self.failing: dict[str, OSError] = {}  # operation ("write", "fsync") -> the error it ends with
         self.watched = "/"  # only there the lab's orders are obeyed
         self.orders = Orders()
+        self.length_max: int | None = None  # of the files there, if they may not be longer
         self.good_ns = 0  # when the last good sync of what is watched had returned
         self.on_struck: Callable[[dict[str, int]], object] = lambda value: None
         self.make_folders(home)
@@ -225,6 +226,7 @@ class OpenFile:
             die()
         if order and order.do == "refuse":
             data = self.what_fits(order, start, data)
+        data = data[: self.allowed(start, start + len(data)) - start]
         self.inode.write(start, data)
         if position is None:
             self.position = start + len(data)
@@ -240,7 +242,7 @@ class OpenFile:
     def truncate(self, length: int) -> None:
         if not self.flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(22, "Invalid argument")
-        self.inode.truncate(length)
+        self.inode.truncate(self.allowed(length, length))
 
     def what_fits(self, order: Order, start: int, data: bytes) -> bytes:
         """On a full disk there is what was allocated before."""
@@ -252,6 +254,16 @@ class OpenFile:
         if fits == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return data[:fits]
+
+    def allowed(self, start: int, end: int) -> int:
+        """Where that stops which is to be written from `start` to `end`. Raises EFBIG if it cannot begin."""
+        limit = self.disk.length_max if self.watched else None
+        if limit is None or end <= max(limit, len(self.inode.data)):
+            return end
+        self.disk.on_struck({"limit": limit})
+        if start >= limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return limit
 
     def due(self, operation: str) -> Order | None:
         return self.disk.orders.due(operation) if self.watched else None

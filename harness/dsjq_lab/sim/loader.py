@@ -12,6 +12,7 @@ No real module is changed. The copies differ from the originals in their `__buil
 
 import ast
 import builtins
+import dis
 import gettext
 import importlib.util
 import io
@@ -23,7 +24,7 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dsjq_lab.sim.disk import open_file
 from dsjq_lab.sim.kernel import Place, SimError, point, sim
@@ -191,6 +192,7 @@ class Loader:
         self.points: set[Place] = set()  # of all code that was loaded
         self.places: dict[str, tuple[Path, bool] | None] = {}
         self.shared: dict[str, ModuleType] = {}  # studied, but without any state: one copy serves all
+        self.records: dict[Place, type] = {}  # named tuples, which have no state either
         self.builtins = {**vars(builtins), **self._builtins()}
 
     # -- Running
@@ -306,6 +308,14 @@ class Loader:
             raise
         return module
 
+    def record(self, body: FunctionType, name: str) -> type:
+        """A named tuple without methods: made once, since that takes long, and then shared by all."""
+        code = body.__code__
+        source = code.co_filename, code.co_firstlineno
+        if source not in self.records:
+            self.records[source] = builtins.__build_class__(body, name, NamedTuple)
+        return self.records[source]
+
     # -- What the copies have instead of the real builtins
 
     def _builtins(self) -> dict[str, Any]:
@@ -357,6 +367,8 @@ class Loader:
 
         def build_class(body: Any, name: str, *bases: Any, **options: Any) -> Any:
             """Instances that hash by their address would lie in sets in an order of that run alone."""
+            if bases == (NamedTuple,) and is_plain(body.__code__):
+                return self.record(body, name)
             made = builtins.__build_class__(body, name, *bases, **options)
             if type(made) is type and vars(made).get("__hash__", made.__hash__) is object.__hash__:
                 setattr(made, "__hash__", lambda self: id(self))  # noqa: B010  (mypy sees a method here)
@@ -373,6 +385,13 @@ def is_stateless(module: ModuleType) -> bool:
     """Whether one copy may serve all processes: nothing in it can change. It is looked at, not believed."""
     contents = [thing for name, thing in vars(module).items() if not name.startswith("__")]
     return all(is_constant(thing, module.__name__) for thing in contents)
+
+
+@cache
+def is_plain(body: CodeType) -> bool:
+    """Whether a class is nothing but names and constants, so that to make it again would give the same."""
+    calls = any(step.opname.startswith("CALL") for step in dis.get_instructions(body))
+    return not (calls or body.co_freevars or any(isinstance(thing, CodeType) for thing in body.co_consts))
 
 
 def is_constant(thing: Any, module: str) -> bool:

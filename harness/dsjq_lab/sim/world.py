@@ -33,6 +33,7 @@ CLIENT = Path(workload.__file__)
 PORT = 4730
 DATA, TRACE_FILE = Path("/lab/data"), Path("/lab/broker.trace")
 OUTPUT_LINES_SHOWN = 5
+LULL_S_MAX = 1.0
 
 
 def not_ready(process: Process) -> LabError:
@@ -67,6 +68,8 @@ class SimWorld:
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
+        # After which a client that has nothing to do looks again: a look takes computing, and waiting none.
+        self.lull_s = min(LULL_S_MAX, options.ack_timeout_s / 4)
         self.late_ns = 0
         self.is_overheard = scenario.network == "record" or any(f.of_the_network for f in scenario.faults)
         self.seed = scenario.seed
@@ -110,6 +113,7 @@ class SimWorld:
             return
         role, _, number = name.partition(" ")
         told = {**config, "port": PORT, "core": self.core}
+        told |= {"wait_s": self.lull_s, "audit_interval_s": self.lull_s}
         ours, theirs = Connection.pair()
         process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
@@ -179,8 +183,12 @@ class SimWorld:
     def disk_unseen(self) -> str:
         return "" if self.is_durable else IN_MEMORY
 
-    def order(self, order: Order) -> None:
+    def why_no_order(self, order: Order) -> str:
+        return self.disk_unseen()
+
+    def order(self, order: Order) -> bool:
         self.disk.orders.give(order)
+        return True
 
     def lose_power(self) -> int:
         """Its trace is kept by the lab, elsewhere. What is gone is tossed for, and found out by nobody."""
@@ -189,10 +197,12 @@ class SimWorld:
 
     def newest_file(self) -> tuple[str, bytes] | None:
         """The longest, since nobody notes when a file was written; here that is the journal."""
-        names = self.disk.folder(DATA).names
-        files = [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
-        length, name = max(files, default=(0, ""))
+        length, name = max(self.lengths(), default=(0, ""))
         return (name, bytes(self.file(name).data)) if length else None
+
+    def lengths(self) -> list[tuple[int, str]]:
+        names = self.disk.folder(DATA).names
+        return [(len(file.data), name) for name, file in names.items() if isinstance(file, Inode)]
 
     def overwrite(self, name: str, data: bytes) -> None:
         file = self.file(name)
@@ -217,8 +227,13 @@ class SimWorld:
     def limit_descriptors(self, spare: int) -> bool:
         raise SimUnsupported("fd_limit: the simulated machine always has descriptors; play it: dsjq-lab run")
 
+    def limit_files(self, spare_bytes: int) -> bool:
+        longest, _ = max(self.lengths(), default=(0, ""))
+        self.disk.length_max = longest + spare_bytes
+        return True
+
     def lift_limit(self) -> None:
-        """There was none."""
+        self.disk.length_max = None
 
     def limit_memory(self, spare_bytes: int) -> bool:
         raise SimUnsupported("memory_limit: nobody counts memory in the simulation; play it: dsjq-lab run")
@@ -259,8 +274,10 @@ class SimWorld:
         return self.events.popleft()
 
     def happened(self, event: Event) -> None:
+        """The conductor is not woken for what it only counts, but finds it when something else wakes it."""
         self.events.append(event)
-        self.kernel.wake_all(self.waiters)
+        if not isinstance(event, Op):
+            self.kernel.wake_all(self.waiters)
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
