@@ -32,6 +32,7 @@ from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 
 SLOWER = 2.0
+DYING_S = 0.5  # whoever ends has closed its connections some time before
 Watch = Callable[[Snapshot], None]
 
 
@@ -132,7 +133,7 @@ def place_of(check: Check, folder: Path, port: int, time_scale: float) -> Place:
 
 
 def last_words(processes: Processes, process: Process) -> Iterator[str]:
-    if processes.has_ended(process):
+    if processes.wait_exit(process, DYING_S):
         yield f"The broker has ended: {describe(process.exit_status)}. The end of its log:"
         yield process.last_words()
 
