@@ -156,7 +156,10 @@ class World(Protocol):
         """Writes what the lab itself did, or saw, to the history."""
 
     def resources(self, name: str) -> dict[str, int]:
-        """How many threads, descriptors and resident_bytes a process has; empty if it has ended."""
+        """How many threads, descriptors and resident_bytes a process has, and how many cpu_ms it has used.
+
+        Empty if it has ended.
+        """
 
     def collect(self) -> None:
         """Adds to the history what the broker itself has recorded of this run, if it keeps a trace."""
