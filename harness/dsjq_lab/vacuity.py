@@ -12,8 +12,8 @@ from dsjq_lab.seen import Strike
 def unproven(model: Model, *, may_be_gone: bool = False, has_lost: bool = False) -> list[str]:
     """Why the run proves nothing; empty if it came to rest and its faults bit.
 
-    Of a broker that keeps its jobs in memory and `has_lost` some, as was to be shown, no more is asked: it has
-    no disk that could fail, and what waits for the end of a lost job waits for ever.
+    Of a broker that keeps its jobs in memory and `has_lost` some, as was to be shown, no more is asked: it
+    has no disk that could fail, and what waits for the end of a lost job waits for ever.
     """
     reasons = []
     if model.end is None:
