@@ -1,7 +1,7 @@
 """The broker is killed, and when it is started again its file is not as it was: in the file it wrote last.
 
 A crash may tear the last record, and no broker may mind. Nothing but the disk itself flips a bit in the
-middle: that is damage, of which a broker can only say that it is there. In memory a kill leaves nothing to damage.
+middle: that is damage, of which a broker can only say that it is there. In memory a kill leaves nothing.
 """
 
 from abc import abstractmethod
