@@ -83,7 +83,7 @@ def visit(
 def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logbook: Logbook) -> Row:
     right = set(answer["black_box" if black_box else "caught_by"])
     words = ["run", answer["run"], *_broker(name, black_box, answer)]
-    words += [word for change in answer.get("set", []) for word in ("--set", change)]
+    words += [word for change in changes(answer, black_box) for word in ("--set", change)]
     plays = [Play(tuple(words), seed) for seed in range(1, runs + 1)]
     series = sorted((run for _, run in logbook.played(plays, jobs)), key=lambda run: run.seed)
     hits = [bool(right & set(run.wrong) if right else run.wrong) for run in series]
@@ -97,13 +97,18 @@ def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logb
     )  # fmt: skip
 
 
+def changes(answer: Answer, black_box: bool = False) -> list[str]:
+    """Of its scenario, as by --set."""
+    return [*answer.get("set", []), *(answer.get("black_box_set", []) if black_box else [])]
+
+
 def _broker(name: str, black_box: bool, answer: Answer) -> list[str]:
     if name == REFERENCE:
         return []
     file = library.find("zoo", name)
     if not black_box:
         return ["--broker", str(file)]
-    played = scenario.load(library.find("scenarios", answer["run"]), answer.get("set", []))
+    played = scenario.load(library.find("scenarios", answer["run"]), changes(answer, black_box))
     folder = "" if played.broker.store == "memory" else " --data {data}"
     return ["--broker-cmd", f"{sys.executable} {file} {OPTIONS}{folder}"]
 
@@ -112,7 +117,7 @@ def _explored(name: str, answer: Answer, jobs: int) -> Row:
     story, right = answer["run"], set(answer["caught_by"])
     nothing = Row(name, story, "explored", answer["caught_by"], {}, 0, 0, None, None)
     words = [story, *_broker(name, False, answer), "--runs", f"{INTERLEAVINGS}", "--jobs", f"{jobs}"]
-    words += [word for change in answer.get("set", ()) for word in ("--set", change)]
+    words += [word for change in changes(answer) for word in ("--set", change)]
     command = [sys.executable, "-m", "dsjq_lab", "explore", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode not in (0, 1, 4):
