@@ -183,6 +183,7 @@ class Kernel:
     def abort(self, why: Exception) -> NoReturn:
         """Ends the run, whoever is running."""
         self.broken = self.broken or why
+        self.settle()
         if self.current is not self.root:
             self._switch(self.root)
         raise self.broken
@@ -364,9 +365,9 @@ class Kernel:
                 self.wake(task, "timeout")
 
     def _switch(self, to: Task) -> None:
+        """Runs another task, or goes on; the counts of the current one are up to date."""
         before = self.current
         if to is not before:
-            self.settle()
             self.current = to
             self.trail.append((to.name, to.count, self.now_ns))
         if self.strategy.by_task:

@@ -5,7 +5,6 @@ channel is no socket: what a client reports is heard in the instant in which it 
 """
 
 import sys
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -63,7 +62,7 @@ class SimWorld:
             options.backoff_s, options.backoff_cap_s,
         )  # fmt: skip
         self.ops: list[Op] = []
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
@@ -260,14 +259,15 @@ class SimWorld:
 
     # -- Events and history
 
-    def next_event(self, deadline_ns: int) -> Event | None:
+    def next_events(self, deadline_ns: int) -> list[Event]:
         self.kernel.operation()
         while not self.events:
             if self.kernel.now_ns >= deadline_ns:
                 self.late_ns = max(self.late_ns, self.kernel.now_ns - deadline_ns)
-                return None
+                break
             self.kernel.block("the next event", deadline_ns, self.waiters)
-        return self.events.popleft()
+        events, self.events = self.events, []
+        return events
 
     def happened(self, event: Event) -> None:
         """The conductor is not woken for what it only counts, but finds it when something else wakes it."""
@@ -316,7 +316,10 @@ class SimWorld:
 
 
 def speak(channel: Any, message: dict[str, Any]) -> None:
-    """A client's word to the lab, which is heard as it is and in the instant in which it is said."""
-    process = sim().operation().process
+    """A client's word to the lab, which is heard as it is and in the instant in which it is said.
+
+    No point: nobody in the experiment sees it, so who runs before or after it makes no difference to them.
+    """
+    process = sim().current.process
     assert process is not None
     process.report(message)

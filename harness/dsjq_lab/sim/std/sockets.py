@@ -144,7 +144,6 @@ class Socket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         sim().operation(self)
-        self._check_open()
         return self._receive(bufsize, flags)
 
     def _receive(self, count: int, flags: int = 0) -> bytes:

@@ -201,8 +201,8 @@ class Condition(Named):
         return result
 
     def notify(self, n: int = 1) -> None:
+        """No point: it needs the lock, so nobody can have begun to wait since that was taken."""
         kernel = sim()
-        kernel.operation(self)
         if not self.lock._is_owned():
             raise RuntimeError("cannot notify on un-acquired lock")
         for _ in range(min(n, len(self.waiters))):
