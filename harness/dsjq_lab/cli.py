@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 BROKER = (
     "the broker under study: a file, e.g. zoo/p03; dsjq-frames, whose clients speak frames; "
-    "a real one, started here (rabbitmq, redis-list, "
-    "redis-stream, nats, beanstalkd); or one that runs already, e.g. amqp://host, and is not struck itself"
+    "a real one, started here (rabbitmq, rabbitmq-quorum, redis-list, "
+    "redis-stream, nats, beanstalkd, beanstalkd-polled); "
+    "or one that runs already, e.g. amqp://host, and is not struck itself"
 )
 BROKER_CMD = (
     "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "

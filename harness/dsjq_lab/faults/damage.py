@@ -14,7 +14,7 @@ from dsjq_lab.world import IN_MEMORY
 
 
 class Damage(Kill):
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         if not lab.is_durable:
             return IN_MEMORY
         return "" if lab.newest_file() else "it has written nothing into its folder"

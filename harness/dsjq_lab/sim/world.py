@@ -182,8 +182,12 @@ class SimWorld:
     def disk_unseen(self) -> str:
         return "" if self.is_durable else IN_MEMORY
 
-    def order(self, order: Order) -> None:
+    def why_no_order(self, order: Order) -> str:
+        return self.disk_unseen()
+
+    def order(self, order: Order) -> bool:
         self.disk.orders.give(order)
+        return True
 
     def lose_power(self) -> int:
         """Its trace is kept by the lab, elsewhere. What is gone is tossed for, and found out by nobody."""
