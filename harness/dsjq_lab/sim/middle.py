@@ -14,9 +14,10 @@ from typing import Any
 
 from dsjq_lab.disturbances import DISTURBANCES, Disturbance, Storm, asked_for
 from dsjq_lab.sim.disk import Disk
-from dsjq_lab.sim.kernel import Kernel, Task
+from dsjq_lab.sim.kernel import Kernel
 from dsjq_lab.sim.net import Connection, Network, Stream
 from dsjq_lab.sim.process import Process
+from dsjq_lab.sim.tasks import Task
 from dsjq_lab.wire import Ear, Said
 
 END = b""  # of a stream

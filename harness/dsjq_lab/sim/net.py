@@ -7,7 +7,8 @@ receiver: bytes that have arrived and were not read, and whether the sender has 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dsjq_lab.sim.kernel import Task, sim
+from dsjq_lab.sim.kernel import sim
+from dsjq_lab.sim.tasks import Task
 
 CAPACITY = 65_536  # bytes that a sender may be ahead of the receiver
 FIRST_EPHEMERAL_PORT = 40_000

@@ -20,11 +20,12 @@ from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
-from dsjq_lab.sim.kernel import Kernel, Task, sim
+from dsjq_lab.sim.kernel import Kernel, sim
 from dsjq_lab.sim.loader import Loader, SimUnsupported
 from dsjq_lab.sim.middle import SIMULATED, Middle
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
+from dsjq_lab.sim.tasks import Task
 from dsjq_lab.warden import CHANNEL
 from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
