@@ -12,7 +12,8 @@ How it works, and where to read on:
   itself, without a lab (program.py).
 - The lab is not changed either. The conductor is a task among the others; the clients are the clients of
   the live world, and so are the history, the checkers and the report (world.py, experiment.py). A fault of
-  the network treats bytes as in the live proxy, and has only its place and its clock from here (middle.py).
+  the network treats bytes as in the live proxy, and has only its place and its clock from here (middle.py,
+  guests.py).
 - A failing run is played again, must be the same, and is made small: fewer jobs, workers, faults,
   deviations. What is left is told by source line and stored as a run folder (search.py, shrink.py,
   story.py, stored.py).
