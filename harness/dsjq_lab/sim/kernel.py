@@ -59,6 +59,7 @@ class Kernel:
         self.interrupted_at: set[Place] = set()
         self.asked = 0  # how often the strategy was, at a point
         self.broken: Exception | None = None  # why the run was ended
+        self.refused: list[str] = []  # what the program asked for in vain, and may have gone on without
         self.on_death: Callable[[Task, BaseException], object] = lambda task, problem: None
         self.on_deadlock: Callable[[list[tuple[Task, Any]]], object] = lambda circle: None
         self.watcher: Any = None  # detectors.py, told of everything that orders tasks
