@@ -52,6 +52,14 @@ def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
     assert whole.play(Default(0)).result.outcome == "pass"
 
 
+@pytest.mark.parametrize("name", ["bit_rot", "broker_crash", "disk_full", "file_limit", "lost_submit_reply",
+                                  "power_loss"])
+def test_in_memory_is_lost_what_the_scenario_says_though_no_disk_can_fail(name):
+    result = experiment(name, jobs=100, changes=("broker.store=memory",)).play(Default(0)).result
+    lost = {ruling.verdict.invariant for ruling in result.with_standing("expected")}
+    assert result.outcome == "pass" and lost == {"no_lost_job", "everything_finishes"}
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_cannot_be_simulated_is_refused_by_name(name):
     with pytest.raises(SimUnsupported, match=r"^(no door |(fd|memory)_limit: ).*dsjq-lab run"):
