@@ -22,7 +22,7 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
 }
 JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 WORLDS = {"world", "live", "conductor", "cast", "workload", "processes", "faults", "brokers", "runs", "cli"}
-CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
+CHILDREN = ["workload", "warden", "confine"]  # processes that start with the standard library alone
 
 EMPTY_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
                 tokenize.ENDMARKER}

@@ -223,6 +223,7 @@ class Processes:
                 used["threads"] += member.num_threads()
                 used["descriptors"] += member.num_fds()
                 used["resident_bytes"] += member.memory_info().rss
+                used["cpu_ms"] += round(sum(member.cpu_times()[:2]) * 1000)
         return dict(used)
 
     def close(self) -> None:
