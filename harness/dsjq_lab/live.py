@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +51,7 @@ class LiveWorld:
         self.history = (folder / "history.jsonl").open("w", encoding="utf-8", buffering=1)  # line by line
         self.history.write(header.line())
         self.ops_written = 0
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Channel] = {}
         self.selector = selectors.DefaultSelector()
@@ -306,7 +305,7 @@ class LiveWorld:
         assert self.proxy is not None
         self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
-    def next_event(self, deadline_ns: int) -> Event | None:
+    def next_events(self, deadline_ns: int) -> list[Event]:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
             watches = self.ready_by_s, self.limit, self.memory_bytes, self.strace
@@ -318,8 +317,9 @@ class LiveWorld:
             self.look_at_limits()
             self.look_at_strace()
             if not ready and not self.events and left_s <= 0:
-                return None
-        return self.events.popleft()
+                break
+        events, self.events = self.events, []
+        return events
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""

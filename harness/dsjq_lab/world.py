@@ -147,8 +147,8 @@ class World(Protocol):
     def calm(self, name: str) -> None:
         """Ends that; what was held on the way arrives now."""
 
-    def next_event(self, deadline_ns: int) -> Event | None:
-        """The next thing that happened; None if nothing has until the deadline."""
+    def next_events(self, deadline_ns: int) -> list[Event]:
+        """What has happened since it was asked last, or else happens next; empty at the deadline."""
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
