@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
-from dsjq_lab.sim.disk import open_file
+from dsjq_lab.sim.files import open_file
 from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import clock, public, sockets, system, threads

@@ -35,7 +35,7 @@ from dsjq_lab.sim.library import (
     real,
     rebuilt,
     simulated,
-)  # fmt: skip
+)
 from dsjq_lab.sim.points import POINT, SEEN, instrument, lines_with_points
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import system
