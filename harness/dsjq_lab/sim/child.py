@@ -24,11 +24,11 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.exhaustive import exhaust
 from dsjq_lab.sim.experiment import Experiment
-from dsjq_lab.sim.kernel import SimError
 from dsjq_lab.sim.loader import read_ahead
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.sim.tasks import SimError
 from dsjq_lab.sim.world import CLIENT
 from dsjq_lab.variation import Variation
 

@@ -26,11 +26,13 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from dsjq_lab.sim.disk import open_file
-from dsjq_lab.sim.kernel import Place, SimError, point, sim
+from dsjq_lab.sim.countdown import point
+from dsjq_lab.sim.files import open_file
+from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.points import POINT, SEEN, instrument, lines_with_points
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
+from dsjq_lab.sim.tasks import Place, SimError
 
 REBUILT = frozenset({
     "argparse", "pathlib", "pathlib._abc", "pathlib._local", "concurrent", "concurrent.futures",
