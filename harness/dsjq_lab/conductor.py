@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from dsjq_lab.cast import Member, cast
 from dsjq_lab.history import Op
 from dsjq_lab.ledger import Ledger
+from dsjq_lab.orders import Order
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.shim import Order
 from dsjq_lab.strikes import Strikes
 from dsjq_lab.tally import Tally
 from dsjq_lab.workload import timeout_s

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
-from dsjq_lab.shim import Order
+from dsjq_lab.orders import Order
 
 IN_MEMORY = "it keeps its jobs in memory, and has no disk"
 Signal = Literal["kill", "term", "pause", "resume"]

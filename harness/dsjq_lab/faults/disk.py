@@ -5,10 +5,10 @@ from abc import abstractmethod
 from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.orders import Order
 from dsjq_lab.scenario import FsyncError as FsyncErrorOptions
 from dsjq_lab.scenario import KillOn as KillOnOptions
 from dsjq_lab.scenario import SlowFsync as SlowFsyncOptions
-from dsjq_lab.shim import Order
 
 
 class Ordered(Fault):

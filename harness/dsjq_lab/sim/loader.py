@@ -27,7 +27,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from dsjq_lab.sim.countdown import point
-from dsjq_lab.sim.disk import open_file
+from dsjq_lab.sim.files import open_file
 from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.points import POINT, SEEN, instrument, lines_with_points
 from dsjq_lab.sim.process import Process

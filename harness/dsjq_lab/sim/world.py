@@ -16,9 +16,9 @@ from dsjq_lab.brokers.command import PYTHON
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
 from dsjq_lab.live import TRACE
+from dsjq_lab.orders import Order
 from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
 from dsjq_lab.sim.kernel import Kernel, sim
 from dsjq_lab.sim.loader import Loader, SimUnsupported

@@ -20,7 +20,7 @@ import time as real_time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
-from dsjq_lab.sim.disk import os_calls, path_calls
+from dsjq_lab.sim.calls_of_files import os_calls, path_calls
 from dsjq_lab.sim.kernel import Kernel, sim
 from dsjq_lab.sim.net import Endpoint
 from dsjq_lab.sim.process import Process
