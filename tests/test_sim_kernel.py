@@ -164,7 +164,7 @@ def test_every_process_has_its_own_memory(tmp_path):
 
 
 def test_of_what_is_made_at_import_only_constants_are_shared(tmp_path):
-    """A named tuple of names and constants is made once; one with a method or a call is every process's own."""
+    """A named tuple of names and constants is made once; one with a method or a call, each time."""
     (tmp_path / "records.py").write_text("""if True:
         import time
         from typing import NamedTuple
