@@ -18,7 +18,6 @@ from dsjq_lab.brokers import Dsjq
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.search import Search
-from dsjq_lab.sim.story import Teller
 from dsjq_lab.variation import Variation
 
 RACES = ("p01", "p02", "p03", "p04", "p05", "p07", "p08", "p09", "p11", "p12", "p15", "p19", "p20")
@@ -50,8 +49,7 @@ def case(patient: str, seed: int, *, tell: bool = False) -> Case:
     found_s = time.process_time()
     failure = search.examined(seed, run)
     shrunk_s = time.process_time()
-    teller = Teller(failure.schedule, failure.experiment.loader)
-    story = stored.story(teller, failure.experiment.play(teller))
+    story = stored.story(*stored.tell(failure.experiment, failure.schedule))
     if tell:
         print(*story, sep="\n")
     return Case(search.runs, found_s - started_s, failure.deviations, len(failure.schedule), failure.tries,

@@ -21,7 +21,6 @@ from dsjq_lab.sim.experiment import Experiment, excused
 from dsjq_lab.sim.loader import SimUnsupported
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
-from dsjq_lab.sim.story import Teller
 from dsjq_lab.sim.strategies import STRATEGIES, Default, mix
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict
@@ -164,8 +163,7 @@ def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
     found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
     assert found is not None
     assert len(found.schedule) <= found.deviations / 20
-    teller = Teller(found.schedule, found.experiment.loader)
-    told = "\n".join(stored.story(teller, found.experiment.play(teller)))
+    told = "\n".join(stored.story(*stored.tell(found.experiment, found.schedule)))
     assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
     assert "not PENDING" in told
 

@@ -22,7 +22,6 @@ from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.kernel import SimError
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
-from dsjq_lab.sim.story import Teller
 from dsjq_lab.variation import Variation
 
 PROGRESS_INTERVAL_S = 0.5
@@ -87,8 +86,7 @@ def tell(search: Search) -> None:
 def told(failure: Failure, path: Path) -> dict[str, Any]:
     """Stores the failure as a run of its own, and returns what is to be said of it."""
     experiment = failure.experiment
-    teller = Teller(failure.schedule, experiment.loader)
-    run = experiment.play(teller)
+    teller, run = stored.tell(experiment, failure.schedule)
     folder = stored.store(failure, run, path)
     return {
         "folder": str(folder), "seed": failure.seed, "names": failure.names, "nth_run": failure.nth_run,
