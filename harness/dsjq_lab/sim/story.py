@@ -11,6 +11,7 @@ every switch instead, not only those that were forced, with who holds which lock
 import linecache
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType
@@ -21,6 +22,7 @@ from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay
 from dsjq_lab.sim.visits import Visit, Visits
 
+as_path = cache(Path)  # it is asked for at every point
 VISITS_MAX = 4  # lines of a story; fewer if it has many deviations
 SOURCE_MAX = 64  # letters
 SELF_EVIDENT = ("<module>", "__init__")  # what runs once, before there is any job
@@ -66,20 +68,13 @@ class Teller(Replay):
         waiting = [f"{task.name} waits for {task.waiting}" for task in tasks if task.waiting is not None]
         return (*holding, *waiting)
 
-    def place(self) -> FrameType | None:
-        """The innermost frame, of the thread that runs, in a file that is studied."""
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and Path(frame.f_code.co_filename) not in self.loader.codes:
-            frame = frame.f_back
-        return frame
-
     def steps(self, task: Task) -> int:
         of_the_broker = task.process is not None and task.process.name == "broker"
         return 1 if of_the_broker and self.file and not self.full else super().steps(task)
 
     def at_point(self, task: Task) -> Task | int:
-        choice, frame = super().at_point(task), self.place()
-        if frame and Path(frame.f_code.co_filename) == self.file:
+        choice, frame = super().at_point(task), place(self.loader)
+        if frame and path_of(frame) == self.file:
             self.visit(task, frame)
         if choice is not task:
             if isinstance(choice, int):
@@ -111,7 +106,7 @@ class Teller(Replay):
     def at_block(self, task: Task) -> Task:
         choice = super().at_block(task)
         if choice is not self.kernel.ready[0] or self.full:
-            frame = self.place()
+            frame = place(self.loader)
             waiting = "has ended" if task.done else f"waits for {task.waiting} at {spot(frame)}"
             self.tell(task, waiting, choice.name, frame)
         return choice
@@ -119,7 +114,7 @@ class Teller(Replay):
     def draw(self, what: str, outcomes: int) -> int:
         outcome = super().draw(what, outcomes)
         if outcome:
-            frame = self.place()
+            frame = place(self.loader)
             self.tell(self.kernel.current, f"{what}, {outcome} of {outcomes}, at {spot(frame)}", frame=frame)
         return outcome
 
@@ -130,10 +125,22 @@ class Teller(Replay):
         return late_ns
 
 
+def place(loader: Loader) -> FrameType | None:
+    """The innermost frame, of the thread that runs, in a file that is studied."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and path_of(frame) not in loader.codes:
+        frame = frame.f_back
+    return frame
+
+
+def path_of(frame: FrameType) -> Path:
+    return as_path(frame.f_code.co_filename)
+
+
 def spot(frame: FrameType | None) -> str:
     if frame is None:
         return "the lab's own code"
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+    return f"{path_of(frame).name}:{frame.f_lineno} {frame.f_code.co_name}"
 
 
 def source_of(frame: FrameType) -> str:
