@@ -30,7 +30,8 @@ UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def main(argv: Sequence[str] | None = None, *, broker: type[Broker] = Broker) -> None:
     """Run one command. `broker` is the class that `serve` serves: a patched one, perhaps."""
-    options = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    options = _parser(argv).parse_args(argv)
     try:
         status = options.run(options, broker) if options.command == "serve" else options.run(options)
     except Refused as problem:
@@ -44,23 +45,92 @@ def main(argv: Sequence[str] | None = None, *, broker: type[Broker] = Broker) ->
     sys.exit(status or 0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsjq", description="A small job queue over TCP.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(run: Any, summary: str) -> argparse.ArgumentParser:
+    def command(run: Any, summary: str, *, talks: bool = True) -> argparse.ArgumentParser | None:
+        """Its parser, if it is named: to make the options of all would take most of a broker's start."""
         name = run.__name__.strip("_")
         sub = commands.add_parser(name, help=summary, description=summary)
+        if name not in argv:
+            return None
         sub.set_defaults(run=run)
-        sub.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-        sub.add_argument("--port", type=int, default=4730, help="default: %(default)s")
-        if run is not _serve:
+        if talks:
+            sub.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+            sub.add_argument("--port", type=int, default=4730, help="default: %(default)s")
+        if talks and run is not _serve:
             sub.add_argument("--tls-ca", type=Path, metavar="FILE",
                              help="speak TLS, to a broker whose certificate this authority signed")
             sub.add_argument("--user", default="", help="say who you are; the secret is in DSJQ_SECRET")
         return sub
 
-    sub = command(_serve, "Serve until SIGTERM or SIGINT. Port 0 picks a free one.")
+    if sub := command(_serve, "Serve until SIGTERM or SIGINT. Port 0 picks a free one."):
+        _add_serving(sub)
+
+    if sub := command(_submit, "Submit jobs and print their ids."):
+        _add_terms(sub)
+
+    about = "Publish to an exchange: a job in each queue that it leads to. Prints their ids."
+    if sub := command(_publish, about):
+        sub.add_argument("exchange")
+        sub.add_argument("routing_key", help="'' for an exchange that does not ask for one")
+        _add_terms(sub)
+
+    if sub := command(_declare, "Make a queue or an exchange, unless it is there."):
+        sub.add_argument("kind", choices=["queue", *routing.KINDS], help="queue, or what the exchange is")
+        sub.add_argument("name")
+
+    for run, summary in ((_bind, "Let an exchange lead into a queue."), (_unbind, "Let it do so no longer.")):
+        if sub := command(run, summary):
+            sub.add_argument("queue")
+            sub.add_argument("exchange")
+            sub.add_argument("routing_key", nargs="?", default="", help="of a topic exchange: a pattern")
+
+    if sub := command(_topology, "Queues and exchanges, and what leads where."):
+        sub.add_argument("--json", action="store_true")
+
+    if sub := command(_work, "Run a command for each job: its payload on stdin; exit 0 acknowledges."):
+        sub.add_argument("--queue", default="", help="whose jobs; without it those that were submitted")
+        sub.add_argument("--name", default=None, help="what the broker shows of this worker")
+        sub.add_argument("--max-runtime", type=_duration, default=3600.0, metavar="1h",
+                         help="kill a command that takes longer, and fail its job")
+        sub.add_argument("--exec", nargs=argparse.REMAINDER, required=True, metavar="CMD",
+                         help="the command and its arguments, without a shell; must come last")
+
+    if sub := command(_stats, "How many jobs are in which state."):
+        sub.add_argument("--json", action="store_true")
+
+    if sub := command(_jobs, "List the jobs that are not done, or those in one state."):
+        sub.add_argument("--state", choices=["PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
+        sub.add_argument("--json", action="store_true", help="one object a line")
+
+    if sub := command(_top, "Watch jobs and workers; where the output is no terminal, look once."):
+        sub.add_argument("--interval", type=_duration, default=1.0, metavar="1s", help="between two looks")
+        sub.add_argument("--once", action="store_true", help="look once")
+        sub.add_argument("--json", action="store_true", help="one object a look")
+
+    if sub := command(_kick, "Give dead jobs another chance."):
+        sub.add_argument("id", nargs="*", type=_positive)
+        sub.add_argument("--all", action="store_true", help="every dead job")
+
+    if sub := command(_user, "Who may come in: add, remove or list the users of a file.", talks=False):
+        sub.add_argument("action", choices=["add", "remove", "list"])
+        sub.add_argument("name", nargs="?", default="")
+        sub.add_argument("--file", type=Path, required=True, help="what `serve --users` is given")
+        sub.add_argument("--role", choices=["producer", "worker", "admin"], default="worker",
+                         help="of who is added (default: %(default)s); "
+                              "its secret is in DSJQ_SECRET or asked for")
+
+    about = "Make a throw-away authority and a broker's certificate: ca.pem, server.pem, server.key."
+    if sub := command(_certs, about, talks=False):
+        sub.add_argument("folder", type=Path)
+        sub.add_argument("--for", dest="hosts", nargs="+", default=["localhost", "127.0.0.1"], metavar="HOST",
+                         help="names and addresses of the broker (default: localhost 127.0.0.1)")
+    return parser
+
+
+def _add_serving(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--ack-timeout", type=_duration, default=30.0, metavar="30s",
                      help="how long a worker may hold a job without renewing its lease")
     sub.add_argument("--max-attempts", type=_positive, default=5, metavar="N",
@@ -94,68 +164,6 @@ def _parser() -> argparse.ArgumentParser:
     door.add_argument("--users", type=Path, metavar="FILE", help="let in only these (see `dsjq user`)")
     door.add_argument("--insecure", action="store_true",
                       help="listen beyond this machine without TLS and users")
-
-    sub = command(_submit, "Submit jobs and print their ids.")
-    _add_terms(sub)
-
-    sub = command(_publish, "Publish to an exchange: a job in each queue that it leads to. Prints their ids.")
-    sub.add_argument("exchange")
-    sub.add_argument("routing_key", help="'' for an exchange that does not ask for one")
-    _add_terms(sub)
-
-    sub = command(_declare, "Make a queue or an exchange, unless it is there.")
-    sub.add_argument("kind", choices=["queue", *routing.KINDS], help="queue, or what the exchange is")
-    sub.add_argument("name")
-
-    for run, summary in ((_bind, "Let an exchange lead into a queue."), (_unbind, "Let it do so no longer.")):
-        sub = command(run, summary)
-        sub.add_argument("queue")
-        sub.add_argument("exchange")
-        sub.add_argument("routing_key", nargs="?", default="", help="of a topic exchange: a pattern")
-
-    sub = command(_topology, "Queues and exchanges, and what leads where.")
-    sub.add_argument("--json", action="store_true")
-
-    sub = command(_work, "Run a command for each job: its payload on stdin; exit 0 acknowledges.")
-    sub.add_argument("--queue", default="", help="whose jobs; without it those that were submitted")
-    sub.add_argument("--name", default=None, help="what the broker shows of this worker")
-    sub.add_argument("--max-runtime", type=_duration, default=3600.0, metavar="1h",
-                     help="kill a command that takes longer, and fail its job")
-    sub.add_argument("--exec", nargs=argparse.REMAINDER, required=True, metavar="CMD",
-                     help="the command and its arguments, without a shell; must come last")
-
-    sub = command(_stats, "How many jobs are in which state.")
-    sub.add_argument("--json", action="store_true")
-
-    sub = command(_jobs, "List the jobs that are not done, or those in one state.")
-    sub.add_argument("--state", choices=["PENDING", "IN_FLIGHT", "FAILED", "DONE", "DEAD"])
-    sub.add_argument("--json", action="store_true", help="one object a line")
-
-    sub = command(_top, "Watch jobs and workers; where the output is no terminal, look once.")
-    sub.add_argument("--interval", type=_duration, default=1.0, metavar="1s", help="between two looks")
-    sub.add_argument("--once", action="store_true", help="look once")
-    sub.add_argument("--json", action="store_true", help="one object a look")
-
-    sub = command(_kick, "Give dead jobs another chance.")
-    sub.add_argument("id", nargs="*", type=_positive)
-    sub.add_argument("--all", action="store_true", help="every dead job")
-
-    about = "Who may come in: add, remove or list the users of a file."
-    sub = commands.add_parser("user", help=about, description=about)
-    sub.set_defaults(run=_user)
-    sub.add_argument("action", choices=["add", "remove", "list"])
-    sub.add_argument("name", nargs="?", default="")
-    sub.add_argument("--file", type=Path, required=True, help="what `serve --users` is given")
-    sub.add_argument("--role", choices=["producer", "worker", "admin"], default="worker",
-                     help="of who is added (default: %(default)s); its secret is in DSJQ_SECRET or asked for")
-
-    about = "Make a throw-away authority and a broker's certificate: ca.pem, server.pem, server.key."
-    sub = commands.add_parser("certs", help=about, description=about)
-    sub.set_defaults(run=_certs)
-    sub.add_argument("folder", type=Path)
-    sub.add_argument("--for", dest="hosts", nargs="+", default=["localhost", "127.0.0.1"], metavar="HOST",
-                     help="names and addresses of the broker (default: localhost 127.0.0.1)")
-    return parser
 
 
 def _add_terms(sub: argparse.ArgumentParser) -> None:

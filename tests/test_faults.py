@@ -1,5 +1,6 @@
 """Each fault, on real processes: it strikes whom and when it should, and the history says so."""
 import errno
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -18,6 +19,10 @@ from dsjq_lab.vacuity import unproven
 from dsjq_lab.variation import Variation
 
 MS = 1_000_000
+
+
+# The shim cannot be loaded before it, so its disk is unseen.
+BLACK_BOX = Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}")
 
 
 @pytest.fixture
@@ -362,11 +367,48 @@ def test_a_broker_that_uses_more_memory_is_killed(play):
 
 @pytest.mark.parametrize(("store", "broker", "why"), [
     ("memory", None, "in memory"),
-    ("sqlite", None, "SQLite"),
-    ("journal", Command(f"{sys.executable} -m dsjq serve --port {{port}} --data {{data}}"), "Python program"),
+    ("sqlite", None, "SQLite works on its files in C, unseen by the lab"),
+    ("journal", BLACK_BOX, "by --broker FILE.py; instead there are file_limit, and kill_on"),
 ])
 def test_a_fault_that_cannot_be_done_is_missed_and_the_history_says_why(store, broker, why, play):
-    ops = play("[{at: 0s, fsync_error: broker}]", broker, store=store)
+    ops = play("[{at: 0s, disk_full: broker, for: 1s}]", broker, store=store)
     (missed,) = only(ops, process="nemesis")
     assert missed.value["phase"] == "missed" and why in missed.value["why"]
     assert why in unproven(Model(History(Told().header, ops, truncated=False)))[0]
+
+
+def by_strace(ops: list[Op], verb: str) -> Op:
+    """That it bit: strace has said so."""
+    _, struck, _ = phases(ops, verb)
+    assert "sync(" in struck.value["strace"]
+    return struck
+
+
+@pytest.mark.parametrize(("store", "broker"), [("sqlite", None), ("journal", BLACK_BOX)])
+def test_a_fsync_fails_where_the_disk_is_unseen_and_the_broker_stops(store, broker, play):
+    ops = play("[{when: {submitted: 5}, fsync_error: broker}]", broker, store=store, workers={"count": 2})
+    struck = by_strace(ops, "fsync_error")
+    assert struck.value["strace"].endswith("= -1 EIO (Input/output error) (INJECTED)")
+    assert struck.value["covers_from_ns"] < struck.value["failed_ns"] < struck.time_ns
+    (stopped,) = only(ops, f="exit", value={"victim": "broker", "status": os.EX_IOERR, "planned": True})
+    assert stopped.time_ns > struck.value["failed_ns"] and not lost(ops)
+
+
+def test_fsyncs_are_slow_where_the_disk_is_unseen(play):
+    ops = play("[{when: {submitted: 5}, slow_fsync: broker, by: 300ms, for: 500ms}]", store="sqlite")
+    struck = by_strace(ops, "slow_fsync")
+    assert struck.value["strace"].endswith("= 0 (DELAYED)")
+    assert not lost(ops) and not only(ops, f="exit", value={"victim": "broker"})
+
+
+def test_a_broker_is_killed_by_a_fsync_where_the_disk_is_unseen(play):
+    ops = play("[{when: {submitted: 5}, kill_on: {fsync: 2}, restart_after: 0s}]", store="sqlite")
+    phases(ops, "kill_on")
+    assert not lost(ops)
+
+
+def test_without_strace_such_a_fault_is_missed_and_the_history_has_the_cure(play, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    ops = play("[{at: 0s, slow_fsync: broker, by: 1s, for: 1s}]", store="sqlite")
+    (missed,) = only(ops, process="nemesis")
+    assert "strace is not on PATH (apt-get install strace; in a container" in missed.value["why"]

@@ -131,6 +131,29 @@ def test_what_the_broker_uses_is_measured_before_and_after(tmp_path):
     assert last["resident_bytes"] > 1_000_000
 
 
+def test_a_broker_that_still_works_for_those_who_have_gone_has_not_leaked(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("""
+import sys, time
+from dsjq import cli
+from dsjq.extensions.limits import LimitedLink, LimitedServer
+
+class Laborious(LimitedLink):
+    def serve(self):
+        super().serve()
+        until_s = time.process_time() + 3
+        while time.process_time() < until_s:
+            pass
+
+LimitedServer.link = Laborious
+cli.main(["serve", *sys.argv[1:]])
+""")
+    ops = ops_of(runs.play(scenario(tmp_path, ""), broker=Dsjq(broker)))
+    ready, end = (op.value for op in only(ops, f="resources"))
+    assert end["cpu_ms"] - ready["cpu_ms"] > 2_500, "it was not busy when the clients had gone"
+    assert end["threads"] == ready["threads"]
+
+
 def test_what_the_broker_records_is_told_in_the_history(tmp_path):
     broker = tmp_path / "broker.py"
     broker.write_text("""

@@ -171,6 +171,13 @@ def test_ready_when_its_child_listens(processes: Processes, port: int) -> None:
     processes.wait_ready(broker, port, PATIENCE_S)
 
 
+def test_who_listens_may_have_more_to_do_before_it_is_ready(processes: Processes, port: int) -> None:
+    broker = processes.spawn("broker", python(LISTEN, port))
+    processes.wait_ready(broker, port, PATIENCE_S)
+    told = str(processes.not_ready(broker, port, 0.05))
+    assert f"listens on port {port}, but was not ready within 0.05 s" in told
+
+
 def test_the_listener_of_a_stranger_does_not_count(processes: Processes, port: int) -> None:
     broker = processes.spawn("broker", SLEEP)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(NotReady) as failure:

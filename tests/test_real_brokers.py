@@ -69,6 +69,22 @@ def test_what_survives_a_kill_was_to_be_kept(name: str, store: str, tmp_path: Pa
     assert results.judged(folder).model.header.durable == (store == "journal")
 
 
+def test_a_quorum_queue_is_settled_before_its_broker_is_killed(tmp_path: Path) -> None:
+    story = scenario(tmp_path, BROKER_DIES, finish_within="8s")
+    folder = runs.play(story, broker=kind("rabbitmq-quorum"), variation=Variation(PATIENT))
+    result = results.judged(folder)
+    assert (result.outcome, result.model.incarnations) == ("pass", 2)
+    assert (result.model.header.durable, result.model.header.max_attempts) == (True, 5)
+    assert not left_over(folder)
+
+
+def test_who_polls_beanstalkd_does_not_wait_and_may_have_shorter_leases() -> None:
+    place = brokers.Place("127.0.0.1", 7, Path(), 1.0, 5, "memory")
+    told = {name: (kind(name).ack_timeout_s(0.7), kind(name).introduce(place)["wait_s"])
+            for name in ("beanstalkd", "beanstalkd-polled")}  # fmt: skip
+    assert told == {"beanstalkd": (3.0, 1), "beanstalkd-polled": (1.0, 0)}
+
+
 def test_rabbitmq_copies_what_is_published_as_the_bindings_say(tmp_path: Path) -> None:
     topic = ("topic.bindings={ends: ['#.end', end], middle: ['a.*.b']}", "topic.keys=[end, a..b, nobody, '']")
     variation = Variation((*PATIENT, *topic, "faults=[]", "load.jobs=20"))
@@ -84,7 +100,7 @@ def test_rabbitmq_copies_what_is_published_as_the_bindings_say(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["redis-list", "redis-stream", "nats", "beanstalkd"])
 def test_a_topic_is_not_played_where_there_are_no_exchanges(name: str) -> None:
-    with pytest.raises(LabError, match=f"topic_fanout is about a topic, and {name} has no exchanges to bind"):
+    with pytest.raises(LabError, match=f"topic_fanout is not played with {name}: it has no exchanges"):
         runs.play(ROOT / "scenarios" / "topic_fanout.yaml", broker=kind(name))
 
 

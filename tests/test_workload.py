@@ -34,7 +34,8 @@ def client(port: int, core: bool) -> Iterator[tuple[Client, list[dict]]]:
     told: list[dict] = []
     with lab:
         channel = Channel(end.detach(), "worker 1", [])
-        told_to = Client(channel, {"port": port, "incarnation": 1, "ack_timeout_s": 5, "core": core})
+        config = {"port": port, "incarnation": 1, "ack_timeout_s": 5, "wait_s": 0.2, "core": core}
+        told_to = Client(channel, config)
         yield told_to, told
         told_to.close()
         channel.lines.close()

@@ -1,6 +1,7 @@
 """Who takes part in an experiment, and what the conductor knows of each."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from dsjq_lab.history import Op
@@ -29,7 +30,7 @@ class Member:
     empty_from_ns: int | None = None  # a worker's answers were all EMPTY from here
     empty_until_ns: int = 0  # to here
 
-    @property
+    @cached_property
     def role(self) -> str:
         return self.name.split(" ")[0]
 

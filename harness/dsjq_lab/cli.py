@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 BROKER = (
     "the broker under study: a file, e.g. zoo/p03; dsjq-frames, whose clients speak frames; "
-    "a real one, started here (rabbitmq, redis-list, "
-    "redis-stream, nats, beanstalkd); or one that runs already, e.g. amqp://host, and is not struck itself"
+    "a real one, started here (rabbitmq, rabbitmq-quorum, redis-list, "
+    "redis-stream, nats, beanstalkd, beanstalkd-polled); "
+    "or one that runs already, e.g. amqp://host, and is not struck itself"
 )
 BROKER_CMD = (
     "any program that speaks the four core commands, e.g. 'python3 mine.py --port {port}'; "
@@ -160,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
     zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
-    zoo.add_argument("--book", type=Path, metavar="F", help="a file of live runs: none is played twice")
+    zoo.add_argument("--book", type=Path, metavar="F", help="a file of runs: none is made twice")
 
     start = command("start", "Copy the files of an exercise to a folder of your own.")
     coursework.start_arguments(start)

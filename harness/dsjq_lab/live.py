@@ -12,18 +12,18 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, trace, wallclock
+from dsjq_lab import platter, preloaded, strace, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.limits import Descriptors, FileSize, Limit
+from dsjq_lab.orders import Order
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.proxy import Proxy
@@ -32,6 +32,8 @@ from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, 
 
 READY_TIMEOUT_S = 10
 EFFECT_TIMEOUT_S = 2  # of a signal
+WAIT_S_MAX = 0.2  # for a job, before a worker asks again
+AUDIT_INTERVAL_S = 0.25
 CANARY_INTERVAL_S = 0.01
 TRACE = "DSJQ_TRACE"  # environment variable: a file to which a broker may append what it records
 STRANGER = ["-P", "-m", "dsjq_lab.clients.stranger"]
@@ -49,7 +51,7 @@ class LiveWorld:
         self.history = (folder / "history.jsonl").open("w", encoding="utf-8", buffering=1)  # line by line
         self.history.write(header.line())
         self.ops_written = 0
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Channel] = {}
         self.selector = selectors.DefaultSelector()
@@ -76,6 +78,7 @@ class LiveWorld:
         self.shimmed = of_the_disk and self.is_durable and broker.is_python
         self.clock = folder.resolve() / "logs" / "broker.clock" if steps_clock(scenario) else None
         self.clock_off_s = 0.0
+        self.strace: strace.Strace | None = None  # while it is attached to the broker
         self.limit: Limit | None = None  # while there is one for the broker
         self.met = False  # it has met it
         self.memory_bytes: int | None = None  # with more it is killed
@@ -128,11 +131,12 @@ class LiveWorld:
             theirs = None
             if self.shimmed:
                 python, *program = argv
-                argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
+                disk = preloaded.command(python, "shim", self.place.data, self.platter.resolve())
+                argv = [*disk, *program]
                 theirs = self.open_channel(name)
             if self.clock and self.broker.is_python:
                 python, *program = argv
-                argv = [python, wallclock.__file__, str(self.clock), *program]
+                argv = [*preloaded.command(python, "wallclock", self.clock), *program]
                 self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
@@ -143,6 +147,8 @@ class LiveWorld:
             found = self.place._replace(port=self.proxy.port(name))
         told = {**config, **self.broker.introduce(found), "port": found.port}
         told |= {"core": self.core or role == "stranger"}  # whom nobody greets
+        wait_s = min(WAIT_S_MAX, self.place.ack_timeout_s / 8)
+        told |= {"wait_s": wait_s, "audit_interval_s": AUDIT_INTERVAL_S}
         env = {}
         if self.door:
             told |= self.door.introduce(role)
@@ -186,13 +192,39 @@ class LiveWorld:
             return IN_MEMORY
         if not self.broker.is_python:
             return "its disk is seen if it is a Python program, started by --broker FILE.py"
-        return shim.Platter(str(self.platter)).blind
+        return platter.Platter(str(self.platter)).blind
 
-    def order(self, order: shim.Order) -> None:
-        self.tell("broker", order.line())
+    def why_no_order(self, order: Order) -> str:
+        if not self.is_durable or not (unseen := self.disk_unseen()):
+            return self.disk_unseen()
+        if self.broker.attached:
+            return "the broker was there before the lab, which traces only what it has started"
+        if order.on not in strace.CALLS:
+            return f"{unseen}; instead there are file_limit, and kill_on with fsync or rename"
+        if order.do == "fail" and not self.newest_file():
+            return "it has written nothing into its folder"
+        refusal = strace.refusal()
+        return refusal and f"{unseen}; else strace could do it, but {refusal} ({strace.CURE})"
+
+    def order(self, order: Order) -> bool:
+        if self.strace and order.do == "heal":
+            self.stop_strace()
+        elif not self.disk_unseen():
+            self.tell("broker", order.line())
+        else:
+            newest = self.newest_file() if order.do == "fail" else None
+            file = newest and self.place.data / newest[0]
+            self.strace = strace.Strace(self.processes, self.running["broker"].pid, order, file)
+            return self.strace.is_attached
+        return True
+
+    def stop_strace(self) -> None:
+        if self.strace:
+            self.strace.let_go()
+        self.strace = None
 
     def lose_power(self) -> int:
-        return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+        return platter.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
 
     def newest_file(self) -> tuple[str, bytes] | None:
         files = [path for path in self.place.data.rglob("*") if path.is_file() and path.stat().st_size]
@@ -244,6 +276,12 @@ class LiveWorld:
         self.memory_bytes = used and used + spare_bytes
         return used is not None
 
+    def look_at_strace(self) -> None:
+        proofs = list(self.strace.bites()) if self.strace else []
+        self.events.extend(Struck("broker", proof) for proof in proofs)
+        if self.strace and proofs and not self.strace.goes_on:  # another thread has an nth fsync as well
+            self.stop_strace()
+
     def look_at_limits(self) -> None:
         if self.limit is not None and not self.met and self.limit.met:
             self.met = True
@@ -267,19 +305,21 @@ class LiveWorld:
         assert self.proxy is not None
         self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
-    def next_event(self, deadline_ns: int) -> Event | None:
+    def next_events(self, deadline_ns: int) -> list[Event]:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
-            watches = self.ready_by_s, self.limit, self.memory_bytes
+            watches = self.ready_by_s, self.limit, self.memory_bytes, self.strace
             looks = any(watched is not None for watched in watches)
             ready = self.selector.select(max(0.0, POLL_INTERVAL_S if looks else left_s))
             for key, _ in ready:
                 key.data()
             self.look_for_broker()
             self.look_at_limits()
+            self.look_at_strace()
             if not ready and not self.events and left_s <= 0:
-                return None
-        return self.events.popleft()
+                break
+        events, self.events = self.events, []
+        return events
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""
@@ -287,7 +327,8 @@ class LiveWorld:
             return
         broker = self.running["broker"]
         problem = None
-        if not self.processes.listens(broker, self.place.port):
+        listens = self.processes.listens(broker, self.place.port)
+        if not (listens and self.broker.is_ready(self.place)):
             if not self.processes.has_ended(broker) and time.monotonic() < self.ready_by_s:
                 return
             problem = self.processes.not_ready(broker, self.place.port, self.ready_timeout_s)
@@ -341,8 +382,11 @@ class LiveWorld:
                 channel.socket.close()
             if process.exit_status is None:
                 raise LabError(f"{process.name} has ended, but how?")
+            if process.name == strace.NAME:
+                continue
             if process.name == "broker":
                 self.look_at_limits()  # it may have met one, and ended for that
+                self.look_at_strace()
                 self.look_for_broker()  # that it never listened says more than that it ended
             self.events.append(Exit(process.name, process.exit_status))
 

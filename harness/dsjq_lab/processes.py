@@ -188,9 +188,11 @@ class Processes:
             raise self.not_ready(process, port, timeout_s)
 
     def not_ready(self, process: Process, port: int, timeout_s: float) -> NotReady:
-        """Why it does not listen."""
+        """Why it does not listen, or why that was not enough."""
         if self.has_ended(process):
             return NotReady(process, self._why_it_ended(process, port))
+        if self.listens(process, port):
+            return NotReady(process, f"listens on port {port}, but was not ready within {timeout_s:g} s")
         elsewhere = ", ".join(f"{host}:{other}" for host, other in sorted(listeners(process.pid)))
         instead = f"; it listens on {elsewhere} instead" if elsewhere else ""
         return NotReady(process, f"runs, but did not listen on port {port} within {timeout_s:g} s{instead}")
@@ -221,6 +223,7 @@ class Processes:
                 used["threads"] += member.num_threads()
                 used["descriptors"] += member.num_fds()
                 used["resident_bytes"] += member.memory_info().rss
+                used["cpu_ms"] += round(sum(member.cpu_times()[:2]) * 1000)
         return dict(used)
 
     def close(self) -> None:

@@ -59,8 +59,8 @@ def outcome(folder: Path) -> str:
 
 
 def exercises() -> dict[str, str]:
-    """Each with what the last `check` of it found."""
-    from dsjq_lab.grading import exercise, progress
+    """Each with what the last `check` of it found; then the questions of each lab."""
+    from dsjq_lab.grading import exercise, progress, questions
 
     done = progress.known()
 
@@ -68,7 +68,9 @@ def exercises() -> dict[str, str]:
         last = done.get(f"{folder.parent.name}/{folder.name}", {"line": "not checked yet"})
         return f"{exercise.title(folder):<40}  {last['line']}"
 
-    return {f"{folder.parent.name}/{folder.name}": about(folder) for folder in exercise.folders()}
+    folders = {f"{folder.parent.name}/{folder.name}": about(folder) for folder in exercise.folders()}
+    labs = {lab.name: f"{lab.title:<40}  {questions.standing(lab)}" for lab in questions.labs().values()}
+    return folders | labs
 
 
 SHELVES: dict[str, Callable[[], dict[str, str]]] = {

@@ -133,7 +133,7 @@ class Strikes:
 
     def begin(self, strike: Strike) -> None:
         """Names the victim in the history, then strikes: what happens next may be the fault's doing."""
-        if why := FAULTS[strike.fault.verb].why_not(self.lab):
+        if why := FAULTS[strike.fault.verb].why_not(self.lab, strike):
             self.log_phase(strike, "missed", {"why": why})
             self.conclude(strike.fault)
             return

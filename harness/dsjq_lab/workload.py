@@ -30,7 +30,6 @@ from typing import Any, Protocol
 TIMEOUT_S_MAX = 5.0
 RECONNECT_PAUSE_S = (0.02, 0.2)  # the first pause, doubled up to the last
 POLL_INTERVAL_S = 0.02  # between two REQUESTs of a broker that cannot make them wait
-AUDIT_INTERVAL_S = 0.25
 RENEWALS = 3  # in the length of a lease
 PAGE = 500  # jobs asked for at once
 LAST_TRIES = 3
@@ -226,7 +225,7 @@ class Client:
         self.channel, self.config, self.speak = channel, config, speak
         self.incarnation = config["incarnation"]
         self.timeout_s = timeout_s(config["ack_timeout_s"])
-        self.wait_s = min(0.2, config["ack_timeout_s"] / 8)
+        self.wait_s = config["wait_s"]  # for a job, at the broker
         self.core = config["core"]  # a broker of the four core commands is not greeted
         self.connections = 0
         self.line: Connection | None = None
@@ -463,7 +462,7 @@ def audit(client: Client, channel: Channel, config: Record) -> None:
                 channel.announce("kicked", " ".join(kick_dead(client)))
                 dead = None  # as many may be dead by now, and others
             else:
-                channel.pause(3600 if outcome == "refused" else AUDIT_INTERVAL_S)
+                channel.pause(3600 if outcome == "refused" else config["audit_interval_s"])
     finally:
         if tells:
             list_dead_at_last(client)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
-from dsjq_lab.shim import Order
+from dsjq_lab.orders import Order
 
 IN_MEMORY = "it keeps its jobs in memory, and has no disk"
 Signal = Literal["kill", "term", "pause", "resume"]
@@ -94,10 +94,15 @@ class World(Protocol):
         """Says a word to a client (workload.py: Channel); a no-op if it has ended."""
 
     def disk_unseen(self) -> str:
-        """Why the lab neither sees what the broker does to its disk, nor can disturb it; empty if it can."""
+        """Why the lab does not see all that the broker does to its disk; empty if it does."""
 
-    def order(self, order: Order) -> None:
-        """Tells the disk of the running broker what to do; a Struck follows when it has begun to."""
+    def why_no_order(self, order: Order) -> str:
+        """Why the broker's disk cannot be told that; empty if it can."""
+
+    def order(self, order: Order) -> bool:
+        """Tells the disk of the running broker what to do; a Struck follows when it has begun to.
+
+        False if it cannot be."""
 
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
@@ -142,8 +147,8 @@ class World(Protocol):
     def calm(self, name: str) -> None:
         """Ends that; what was held on the way arrives now."""
 
-    def next_event(self, deadline_ns: int) -> Event | None:
-        """The next thing that happened; None if nothing has until the deadline."""
+    def next_events(self, deadline_ns: int) -> list[Event]:
+        """What has happened since it was asked last, or else happens next; empty at the deadline."""
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
@@ -151,7 +156,10 @@ class World(Protocol):
         """Writes what the lab itself did, or saw, to the history."""
 
     def resources(self, name: str) -> dict[str, int]:
-        """How many threads, descriptors and resident_bytes a process has; empty if it has ended."""
+        """How many threads, descriptors and resident_bytes a process has, and how many cpu_ms it has used.
+
+        Empty if it has ended.
+        """
 
     def collect(self) -> None:
         """Adds to the history what the broker itself has recorded of this run, if it keeps a trace."""

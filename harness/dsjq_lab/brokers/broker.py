@@ -47,6 +47,10 @@ class Broker(ABC):
         """The nearest that it can keep."""
         return wanted_s
 
+    def is_ready(self, place: Place) -> bool:
+        """Asked once it listens, and again until it is: whether faults may begin."""
+        return True
+
     def client(self) -> list[str]:
         """The program of its clients."""
         return ["-S", "-I", workload.__file__]

@@ -121,14 +121,25 @@ class Beanstalkd(Real):
     library, server, package = "greenstalk", "beanstalkd", "beanstalkd"
     ports: ClassVar = {"beanstalk": 11300}
     lacks_topics = "a job is put into one tube"
+    wait_s, lease_s_min = 1, 3  # a request takes less than half of a lease
 
     def ack_timeout_s(self, wanted_s: float) -> float:
-        """Whole seconds, of which a request takes one; and a question takes less than half of a lease."""
-        return float(max(3, math.ceil(wanted_s)))
+        """Whole seconds."""
+        return float(max(self.lease_s_min, math.ceil(wanted_s)))
+
+    def introduce(self, place: Place) -> dict[str, Any]:
+        return {**super().introduce(place), "wait_s": self.wait_s}
 
     def arguments(self, place: Place, durable: bool) -> list[str]:
         keeps = ["-b", f"{place.data}", "-f", "0"] if durable else []
         return ["-l", place.host, "-p", f"{place.port}", *keeps]
+
+
+class BeanstalkdPolled(Beanstalkd):
+    """Its clients do not wait for a job: they ask, and ask again."""
+
+    name = "beanstalkd-polled"
+    wait_s, lease_s_min = 0, 1
 
 
 class Nats(Real):
@@ -162,6 +173,13 @@ class RabbitMQ(Real):
     def arguments(self, place: Place, durable: bool) -> list[str]:
         return []
 
+    def queue_arguments(self, place: Place) -> dict[str, Any]:
+        """What kind of queue it is."""
+        return {}
+
+    def introduce(self, place: Place) -> dict[str, Any]:
+        return {**super().introduce(place), "arguments": self.queue_arguments(place)}
+
     def port(self, purpose: str) -> str:
         """A machine's Erlang programs share a port mapper, which outlives them: ours has its own port."""
         if purpose not in self.private:
@@ -190,8 +208,35 @@ class RabbitMQ(Real):
         }  # fmt: skip
 
 
+class RabbitMQQuorum(RabbitMQ):
+    """Its queue is a log that nodes agree on: here one node alone."""
+
+    name = "rabbitmq-quorum"
+    limits_attempts = True
+    declared = False
+
+    def is_durable(self, store: str) -> bool:
+        return True  # it knows no other way
+
+    def queue_arguments(self, place: Place) -> dict[str, Any]:
+        return {"x-queue-type": "quorum", "x-delivery-limit": place.max_attempts - 1}
+
+    def is_ready(self, place: Place) -> bool:
+        """When its name is on the disk, a second after its declaration: one that is killed before that comes
+        back without a leader, and answers nobody.
+        """
+        if not self.declared:
+            from dsjq_lab.clients.rabbitmq import declare
+
+            told = self.introduce(place)
+            self.declared = declare(told["url"], self.queue, told["arguments"])
+        names = place.data.glob("mnesia/*/quorum/*/names.dets")
+        return any(self.queue.encode() in file.read_bytes() for file in names)
+
+
 KINDS: dict[str, type[Real]] = {
-    kind.name: kind for kind in (RabbitMQ, RedisList, RedisStream, Nats, Beanstalkd)
+    kind.name: kind
+    for kind in (RabbitMQ, RabbitMQQuorum, RedisList, RedisStream, Nats, Beanstalkd, BeanstalkdPolled)
 }
 SCHEMES: dict[str, type[Real]] = {
     "amqp": RabbitMQ,

@@ -3,10 +3,10 @@
 | | |
 | --- | --- |
 | SUBMIT | put with the ack timeout as its time-to-run, in whole seconds |
-| REQUEST | reserve-with-timeout 1; EMPTY on TIMED_OUT and on DEADLINE_SOON. Not 0: while others poll like that, 1.12 forgets to give back what has run out of time (docs/real-brokers.md) |
+| REQUEST | reserve-with-timeout 1; EMPTY on TIMED_OUT and on DEADLINE_SOON. Who polls asks with 0, and learns what comes of it (docs/real-brokers.md) |
 | ACK | delete; NOT_FOUND is a refusal |
 | FAIL | release without delay |
-| ack timeout | time-to-run: whole seconds, and 3 at least, so that a request of 1 s has its answer in time |
+| ack timeout | time-to-run: whole seconds, and 3 at least where a request takes 1 s, so that it has its answer in time |
 | disconnect | the server releases at once |
 | limit of attempts | no notion: a client may bury a job, the server never does |
 """  # noqa: E501
@@ -33,7 +33,7 @@ class Beanstalkd(Translator):
 
     def request(self) -> tuple[str, str] | None:
         try:
-            job = self.client.reserve(timeout=1)
+            job = self.client.reserve(timeout=self.config["wait_s"])
         except (greenstalk.TimedOutError, greenstalk.DeadlineSoonError):
             return None
         self.held[str(job.id)] = job

@@ -1,4 +1,6 @@
-"""RabbitMQ: a durable classic queue behind the default exchange, publisher confirms, manual acknowledgement.
+"""RabbitMQ: a durable queue behind the default exchange, publisher confirms, manual acknowledgement.
+
+The queue is classic, or a quorum queue of one.
 
 | | |
 | --- | --- |
@@ -8,17 +10,20 @@
 | FAIL | basic.nack with requeue, then the same |
 | ack timeout | consumer_timeout, which the server looks at once a minute |
 | disconnect | requeued at once |
-| limit of attempts | none for classic queues |
-| DECLARE, BIND | exchange.declare, queue.declare, queue.bind; durable |
+| limit of attempts | none for classic queues. Of a quorum queue: x-delivery-limit, one less, since it counts those that came back |
+| DECLARE, BIND | exchange.declare, queue.declare, queue.bind; durable and classic |
 | PUBLISH | basic.publish, mandatory and confirmed: returned is UNROUTABLE. Nobody tells how many copies there are |
 | RESERVE queue= | basic.get, as above. What is `redelivered` may be new to all the same: nobody looks at it |
 """  # noqa: E501
 
+from typing import Any
+
 import pika
-from pika.exceptions import ChannelClosedByBroker, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from dsjq_lab.clients.translator import Translator, brief, nonce_of, take_part
 
+DECLARE_TIMEOUT_S = 5.0
 FORGOTTEN = {"NOT_FOUND - no exchange": "NO_SUCH_EXCHANGE", "NOT_FOUND - no queue": "NO_SUCH_QUEUE"}
 
 
@@ -26,14 +31,10 @@ class RabbitMQ(Translator):
     refusals = (UnroutableError, ChannelClosedByBroker)  # a nack is none: it may be in one queue of several
 
     def connect(self, url: str, queue: str) -> None:
-        parameters = pika.URLParameters(url)
-        parameters.heartbeat = 0  # nobody answers it while a handler works
-        parameters.socket_timeout = parameters.stack_timeout = self.timeout_s
-        parameters.connection_attempts = 1
-        self.channel = pika.BlockingConnection(parameters).channel()
-        self.channel.confirm_delivery()
-        self.channel.queue_declare(queue, durable=True)
         self.queue = queue
+        self.channel = opened(url, self.timeout_s).channel()
+        self.channel.confirm_delivery()
+        self.channel.queue_declare(queue, durable=True, arguments=self.config["arguments"])
 
     def named(self, refusal: Exception) -> str:
         if isinstance(refusal, UnroutableError):
@@ -96,6 +97,24 @@ class RabbitMQ(Translator):
 
     def await_effect(self) -> None:
         self.channel.queue_declare(self.queue, passive=True)
+
+
+def opened(url: str, timeout_s: float) -> pika.BlockingConnection:
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = 0  # nobody answers it while a handler works
+    parameters.socket_timeout = parameters.stack_timeout = timeout_s
+    parameters.connection_attempts = 1
+    return pika.BlockingConnection(parameters)
+
+
+def declare(url: str, queue: str, arguments: dict[str, Any]) -> bool:
+    """Whether the queue is there; not yet, if nobody answers."""
+    try:
+        with opened(url, DECLARE_TIMEOUT_S) as connection:
+            connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+    except AMQPError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dsjq_lab.scenario import ClockStep as ClockStepOptions
 class ClockStep(Fault):
     shown_by = "effect"
 
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         return lab.clock_unreachable()
 
     def strike(self, lab: Lab, strike: Strike) -> bool:

@@ -1,31 +1,49 @@
-"""What the lab's shim does to the broker's disk (shim.py), exactly at its nth fsync, write or rename."""
+"""What the lab does to the broker's disk, at its nth fsync, write or rename from now (shim.py, strace.py)."""
+
+from abc import abstractmethod
 
 from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.orders import Order
 from dsjq_lab.scenario import FsyncError as FsyncErrorOptions
 from dsjq_lab.scenario import KillOn as KillOnOptions
 from dsjq_lab.scenario import SlowFsync as SlowFsyncOptions
-from dsjq_lab.shim import Order
 
 
-class KillOn(Kill):
-    """SIGKILL as soon as it is synced or renamed, and in the middle of a write. What was written stays."""
+class Ordered(Fault):
+    @abstractmethod
+    def order(self, strike: Strike) -> Order: ...
 
-    def why_not(self, lab: Lab) -> str:
-        return lab.disk_unseen()
+    def why_not(self, lab: Lab, strike: Strike) -> str:
+        return lab.why_no_order(self.order(strike))
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
+        return lab.order(self.order(strike))
+
+
+class KillOn(Ordered, Kill):
+    """SIGKILL as soon as it is synced or renamed, and in the middle of a write. What was written stays.
+
+    Of a broker that keeps its jobs in memory nothing does, and it has no such moments: it is killed at once.
+    """
+
+    def why_not(self, lab: Lab, strike: Strike) -> str:
+        return super().why_not(lab, strike) if lab.is_durable else ""
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        return super().strike(lab, strike) if lab.is_durable else Kill.strike(self, lab, strike)
+
+    def order(self, strike: Strike) -> Order:
         assert isinstance(strike.fault, KillOnOptions)
         [(operation, nth)] = strike.fault.on.items()
-        lab.order(Order("die", operation, nth))
-        return True
+        return Order("die", operation, nth)
 
 
 class PowerLoss(Kill):
     """SIGKILL, and then only that is left which was synced. In memory there is nothing more to lose."""
 
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         return lab.disk_unseen() if lab.is_durable else ""
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
@@ -35,19 +53,15 @@ class PowerLoss(Kill):
         return killed
 
 
-class FsyncError(Fault):
+class FsyncError(Ordered):
     """One fsync says EIO. What it was for counts as written, as Linux has it: nobody ever writes it again."""
 
     shown_by = "report"
     may_end_it = True
 
-    def why_not(self, lab: Lab) -> str:
-        return lab.disk_unseen()
-
-    def strike(self, lab: Lab, strike: Strike) -> bool:
+    def order(self, strike: Strike) -> Order:
         assert isinstance(strike.fault, FsyncErrorOptions)
-        lab.order(Order("fail", "fsync", strike.fault.nth))
-        return True
+        return Order("fail", "fsync", strike.fault.nth)
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
         if strike.victim.alive:
@@ -56,36 +70,27 @@ class FsyncError(Fault):
         return False
 
 
-class SlowFsync(Fault):
+class SlowFsync(Ordered):
     """Each fsync takes longer, as on a disk that is busy or about to die."""
 
     shown_by = "report"
 
-    def why_not(self, lab: Lab) -> str:
-        return lab.disk_unseen()
-
-    def strike(self, lab: Lab, strike: Strike) -> bool:
+    def order(self, strike: Strike) -> Order:
         assert isinstance(strike.fault, SlowFsyncOptions)
-        lab.order(Order("delay", "fsync", 1, strike.fault.by_s))
-        return True
+        return Order("delay", "fsync", 1, strike.fault.by_s)
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.order(Order("heal"))
-        return True
+        return lab.order(Order("heal"))
 
 
-class DiskFull(Fault):
+class DiskFull(Ordered):
     """No file grows any more: of the first write that would, half is written, and none of the next."""
 
     shown_by = "report"
     may_end_it = True
 
-    def why_not(self, lab: Lab) -> str:
-        return lab.disk_unseen()
-
-    def strike(self, lab: Lab, strike: Strike) -> bool:
-        lab.order(Order("refuse", "write"))
-        return True
+    def order(self, strike: Strike) -> Order:
+        return Order("refuse", "write")
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.order(Order("heal"))

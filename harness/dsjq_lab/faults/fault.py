@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from dsjq_lab.cast import Strike
-from dsjq_lab.shim import Order
+from dsjq_lab.orders import Order
 from dsjq_lab.world import Signal
 
 
@@ -24,10 +24,13 @@ class Lab(Protocol):
         """Whether the broker has a folder for its jobs."""
 
     def disk_unseen(self) -> str:
-        """Why the lab neither sees what the broker does to its disk, nor can disturb it; empty if it can."""
+        """Why the lab does not see all that the broker does to its disk; empty if it does."""
 
-    def order(self, order: Order) -> None:
-        """Tells the broker's disk what to do."""
+    def why_no_order(self, order: Order) -> str:
+        """Why the broker's disk cannot be told that; empty if it can."""
+
+    def order(self, order: Order) -> bool:
+        """Tells the broker's disk what to do. False if it cannot be."""
 
     def lose_power(self) -> int:
         """Takes from the dead broker's disk what was not synced; how many bytes and names that were."""
@@ -78,7 +81,7 @@ class Fault(ABC):
 
     may_end_it: ClassVar[bool] = False  # a victim that then ends by itself does well, and is started again
 
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         """Why it cannot be done here; empty if it can."""
         return ""
 

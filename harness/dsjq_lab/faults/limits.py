@@ -15,7 +15,7 @@ class Limit(Fault):
     shown_by = "report"
     may_end_it = True
 
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         return lab.unlimitable()
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
@@ -37,8 +37,8 @@ class FdLimit(Limit):
 class FileLimit(Limit):
     """It has a file that is as long as a file may be, or was refused to write one that is longer."""
 
-    def why_not(self, lab: Lab) -> str:
-        return super().why_not(lab) if lab.is_durable else IN_MEMORY
+    def why_not(self, lab: Lab, strike: Strike) -> str:
+        return super().why_not(lab, strike) if lab.is_durable else IN_MEMORY
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, FileLimitOptions)
@@ -48,7 +48,7 @@ class FileLimit(Limit):
 class MemoryLimit(Kill):
     """It has bitten once the broker used more, and was killed for that."""
 
-    def why_not(self, lab: Lab) -> str:
+    def why_not(self, lab: Lab, strike: Strike) -> str:
         return lab.unlimitable()
 
     def strike(self, lab: Lab, strike: Strike) -> bool:

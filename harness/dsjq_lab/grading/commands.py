@@ -20,7 +20,8 @@ PROFILES = ("standard", "small")
 
 
 def check_arguments(parser: argparse.ArgumentParser, broker: str, broker_cmd: str) -> None:
-    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3")
+    parser.add_argument("exercise", metavar="EXERCISE", help="e.g. build/3, or a question of LAB.md: lab3/q2")
+    parser.add_argument("--answer", metavar="A", help="yours to a question: a letter, a word or a number")
     studied = parser.add_mutually_exclusive_group()
     studied.add_argument("--broker-cmd", metavar="COMMAND", help=broker_cmd)
     studied.add_argument("--broker", metavar="FILE.py", help=broker)
@@ -66,13 +67,18 @@ def grade_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    """The visible checks, in their order, up to the first that does not pass."""
+    """The visible checks, in their order, up to the first that does not pass; or a question."""
     from dsjq_lab import brokers, progress
-    from dsjq_lab.grading import desk, exercise, judge
+    from dsjq_lab.errors import UsageError
+    from dsjq_lab.grading import desk, exercise, judge, questions
     from dsjq_lab.grading import progress as last
     from dsjq_lab.grading.results import PASSED, Report, lines
     from dsjq_lab.scenario import ScenarioErrors
 
+    if questions.are_meant(args.exercise):
+        return questions.check(args)
+    if args.answer is not None:
+        raise UsageError(f"--answer goes with a question, e.g. lab3/q2, and not with {args.exercise}")
     try:
         asked_for = exercise.load(exercise.find(args.exercise))
     except ScenarioErrors as errors:

@@ -17,9 +17,10 @@ from textwrap import shorten
 from types import FrameType
 from typing import NamedTuple
 
-from dsjq_lab.sim.kernel import START_NS, Deviation, Task
+from dsjq_lab.sim.kernel import START_NS
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay
+from dsjq_lab.sim.tasks import Deviation, Task
 from dsjq_lab.sim.visits import Visit, Visits
 
 as_path = cache(Path)  # it is asked for at every point

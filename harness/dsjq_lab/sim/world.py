@@ -5,7 +5,6 @@ channel is no socket: what a client reports is heard in the instant in which it 
 """
 
 import sys
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,15 +16,16 @@ from dsjq_lab.brokers.command import PYTHON
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
 from dsjq_lab.live import TRACE
+from dsjq_lab.orders import Order
 from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.shim import Order
 from dsjq_lab.sim.disk import Disk, Inode
-from dsjq_lab.sim.kernel import Kernel, Task, sim
+from dsjq_lab.sim.kernel import Kernel, sim
 from dsjq_lab.sim.loader import Loader, SimUnsupported
-from dsjq_lab.sim.middle import SIMULATED, Middle
+from dsjq_lab.sim.middle import Middle
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process
+from dsjq_lab.sim.tasks import Task
 from dsjq_lab.warden import CHANNEL
 from dsjq_lab.world import IN_MEMORY, Effect, Event, Exit, Gate, Ready, Signal, Struck
 
@@ -33,6 +33,7 @@ CLIENT = Path(workload.__file__)
 PORT = 4730
 DATA, TRACE_FILE = Path("/lab/data"), Path("/lab/broker.trace")
 OUTPUT_LINES_SHOWN = 5
+LULL_S_MAX = 1.0
 
 
 def not_ready(process: Process) -> LabError:
@@ -62,11 +63,13 @@ class SimWorld:
             options.backoff_s, options.backoff_cap_s,
         )  # fmt: skip
         self.ops: list[Op] = []
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.waiters: list[Task] = []  # the conductor, when it waits for the next event
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Connection] = {}  # the lab's ends of the lines to the clients
         self.starting = False  # the broker, which does not listen yet
+        # After which a client that has nothing to do looks again: a look takes computing, and waiting none.
+        self.lull_s = min(LULL_S_MAX, options.ack_timeout_s / 4)
         self.late_ns = 0
         self.is_overheard = scenario.network == "record" or any(f.of_the_network for f in scenario.faults)
         self.seed = scenario.seed
@@ -110,6 +113,7 @@ class SimWorld:
             return
         role, _, number = name.partition(" ")
         told = {**config, "port": PORT, "core": self.core}
+        told |= {"wait_s": self.lull_s, "audit_interval_s": self.lull_s}
         ours, theirs = Connection.pair()
         process = self.new_process(name, [str(CLIENT)])
         process.environ[CHANNEL] = str(process.open(Endpoint(self.network, theirs)))
@@ -179,8 +183,12 @@ class SimWorld:
     def disk_unseen(self) -> str:
         return "" if self.is_durable else IN_MEMORY
 
-    def order(self, order: Order) -> None:
+    def why_no_order(self, order: Order) -> str:
+        return self.disk_unseen()
+
+    def order(self, order: Order) -> bool:
         self.disk.orders.give(order)
+        return True
 
     def lose_power(self) -> int:
         """Its trace is kept by the lab, elsewhere. What is gone is tossed for, and found out by nobody."""
@@ -231,8 +239,6 @@ class SimWorld:
         raise SimUnsupported("memory_limit: nobody counts memory in the simulation; play it: dsjq-lab run")
 
     def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
-        if verb not in SIMULATED:
-            raise SimUnsupported(f"{verb}: the simulated network knows no such fault; play it: dsjq-lab run")
         return self.middle is not None and self.middle.disturb(name, verb, options)
 
     def calm(self, name: str) -> None:
@@ -256,18 +262,21 @@ class SimWorld:
 
     # -- Events and history
 
-    def next_event(self, deadline_ns: int) -> Event | None:
+    def next_events(self, deadline_ns: int) -> list[Event]:
         self.kernel.operation()
         while not self.events:
             if self.kernel.now_ns >= deadline_ns:
                 self.late_ns = max(self.late_ns, self.kernel.now_ns - deadline_ns)
-                return None
+                break
             self.kernel.block("the next event", deadline_ns, self.waiters)
-        return self.events.popleft()
+        events, self.events = self.events, []
+        return events
 
     def happened(self, event: Event) -> None:
+        """The conductor is not woken for what it only counts, but finds it when something else wakes it."""
         self.events.append(event)
-        self.kernel.wake_all(self.waiters)
+        if not isinstance(event, Op):
+            self.kernel.wake_all(self.waiters)
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None
@@ -310,7 +319,10 @@ class SimWorld:
 
 
 def speak(channel: Any, message: dict[str, Any]) -> None:
-    """A client's word to the lab, which is heard as it is and in the instant in which it is said."""
-    process = sim().operation().process
+    """A client's word to the lab, which is heard as it is and in the instant in which it is said.
+
+    No point: nobody in the experiment sees it, so who runs before or after it makes no difference to them.
+    """
+    process = sim().current.process
     assert process is not None
     process.report(message)
