@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.countdown import FOREVER
 from dsjq_lab.sim.experiment import Experiment, Run
 from dsjq_lab.sim.schedule import Strategy
 from dsjq_lab.sim.story import path_of, place
 from dsjq_lab.sim.strategies import Few, mix
-from dsjq_lab.sim.tasks import FOREVER, Deviation, Task
+from dsjq_lab.sim.tasks import Deviation, Task
 
 KINDS = ("draw", "late", "stall")  # not needed as often as not, so tried away together
 SHORT = 50  # deviations that are reduced as they are
