@@ -18,6 +18,7 @@ from typing import NamedTuple
 from dsjq_lab import library, zoo
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.sim import stored
+from dsjq_lab.sim.child import SHRINK_S
 from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.search import Search
 from dsjq_lab.variation import Variation
@@ -59,7 +60,7 @@ def case(name: str, seed: int, *, tell: bool = False) -> Case:
         if run.failures:
             break
     found_s = time.process_time()
-    failure = search.examined(seed, run)
+    failure = search.examined(seed, run, SHRINK_S)
     shrunk_s = time.process_time()
     story = stored.story(*stored.tell(failure.experiment, failure.schedule))
     if tell:

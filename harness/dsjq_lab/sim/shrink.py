@@ -90,12 +90,11 @@ class Shrinker:
 
     def small_scenarios(self) -> Iterator[Scenario]:
         scenario = self.experiment.scenario
-        for jobs in SMALL_JOBS:
-            if jobs < scenario.load.jobs:
-                small = with_jobs(scenario, jobs)
-                yield small.model_copy(update={"faults": []})
-                if scenario.faults:
-                    yield small
+        for jobs in dict.fromkeys(min(jobs, scenario.load.jobs) for jobs in SMALL_JOBS):
+            small = with_jobs(scenario, jobs)
+            yield small.model_copy(update={"faults": []})
+            if scenario.faults:
+                yield small
 
     def reduce_until_stuck(self) -> None:
         before = -1
