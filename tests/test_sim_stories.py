@@ -21,7 +21,7 @@ GUILTY = {  # a line that must be told
     "p05": 'apply(self.queue, Requeued(job.id, "moved"))',
     "p07": "self.execute(Submit(payload), session)",
     "p08": 'self._record([Requeued(job.id, "expiry")])',
-    "p09": "del self.sessions[session.id]",
+    "p09": "self.server.broker.sessions.pop(self.session.id)",
     "p11": "self._record([Delivered(job.id, session.id,",
     "p12": "return super()._turn(Ack(job.id), self.sessions[job.holder])",
     "p15": "time.sleep(INTERVAL_S)",
