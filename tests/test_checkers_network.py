@@ -32,6 +32,35 @@ def test_a_broker_need_not_know_what_could_not_reach_it(verb, victim, expected):
     assert status(told, "redelivered_in_time") == expected
 
 
+@pytest.mark.parametrize(("victim", "phases", "expected"), [
+    ("worker 1", ("begin", "struck", "end"), VIOLATED),  # the lab itself has torn the connection
+    ("broker", ("begin", "struck", "end"), VIOLATED),
+    ("worker 1", ("begin",), HOLDS),  # not yet
+    ("worker 2", ("begin", "struck", "end"), HOLDS),  # another's: worker 1 is at work
+])
+def test_a_reset_is_known_though_the_worker_has_not_noticed(victim, phases, expected):
+    told = Told(ack_timeout_ms=1000, tolerance_ms=10)
+    told.submit("a")
+    told.reserve("worker 1", "a")
+    told.fault("reset", victim, *phases)
+    told.now_ms += 50
+    told.empty("worker 3")
+    told.ack("worker 1", "a", outcome="info", error="reset")
+    assert status(told, "redelivered_in_time") == expected
+
+
+def test_a_reset_may_have_missed_a_connection_that_is_new():
+    told = Told(ack_timeout_ms=1000, tolerance_ms=10)
+    told.submit("a")
+    told.connect("worker 1")
+    told.fault("reset", "worker 1")  # of the one before
+    told.reserve("worker 1", "a")
+    told.now_ms += 50
+    told.empty("worker 3")
+    told.ack("worker 1", "a")
+    assert status(told, "redelivered_in_time") == HOLDS
+
+
 def test_when_the_network_is_well_again_it_must_know():
     told = Told(ack_timeout_ms=1000, tolerance_ms=10)
     told.submit("a")

@@ -211,26 +211,3 @@ def test_without_root_nothing_is_left_and_the_report_says_what_is_missing(name, 
     monkeypatch.setattr(isolation, "is_root", lambda: False)
     report = graded(PASSING[name])
     assert report.score == 3 and report.notes == (isolation.AS_OURSELVES,)
-
-
-EXPLORED = """title: Schedules
-checks:
-  - {name: schedules, points: 2, explore: first_job, runs: 2, explain: Lock.}
-"""
-REFERENCE = """
-import sys
-from dsjq.cli import main
-main(["serve", *sys.argv[1:]])
-"""
-
-
-def test_schedules_of_a_python_program_are_explored(tmp_path):
-    exercise, submission = tmp_path / "exercise", tmp_path / "submission"
-    exercise.mkdir()
-    submission.mkdir()
-    (exercise / "exercise.yaml").write_text(EXPLORED)
-    (submission / "mine.py").write_text(REFERENCE)
-    (submission / "broker.cmd").write_text("python3 mine.py --port {port} --ack-timeout {ack_timeout}s\n")
-    report = grade.grade(grade.Task(exercise, None, submission, Limits()), lambda report: None)
-    assert report.score == 2, report
-    assert set(report.notes) <= {isolation.AS_OURSELVES, isolation.EXPLORED_AS_OURSELVES}

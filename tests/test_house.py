@@ -22,7 +22,8 @@ FLOORS = {  # each module of dsjq imports only from floors below its own, or bes
 }
 JUDGE = ["history", "seen", "reading", "intervals", "model", "verdict", "checkers"]
 WORLDS = {"world", "live", "conductor", "cast", "workload", "processes", "faults", "brokers", "runs", "cli"}
-CHILDREN = ["workload", "warden"]  # processes that start with the standard library alone
+PRELOADED = ["preloaded", "shim", "orders", "platter", "wallclock"]  # what runs in a broker's own process
+CHILDREN = ["workload", "warden", "confine"]  # processes that start with the standard library alone
 
 EMPTY_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
                 tokenize.ENDMARKER}
@@ -101,6 +102,12 @@ def test_reports_tell_of_histories_whoever_made_them(path):
 @pytest.mark.parametrize("path", modules(*CHILDREN), ids=lambda path: path.name)
 def test_children_need_the_standard_library_alone(path):
     assert {name.split(".")[0] for name in imports(path)} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", modules(*PRELOADED), ids=lambda path: path.name)
+def test_what_is_loaded_into_a_broker_needs_the_standard_library_alone(path):
+    others = imports(path) - {f".{part}" for part in PRELOADED}
+    assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dsjq.messages import Empty, Ok, Pong
 from dsjq_lab import runs
 from dsjq_lab.brokers import of_run, under_study
 from dsjq_lab.clients.frames import FrameClient
+from dsjq_lab.errors import LabError
 from dsjq_lab.history import read_history
 from dsjq_lab.workload import Unknown
 
@@ -20,6 +21,15 @@ def test_a_scenario_over_frames():
     assert came_to_rest(ops) and only(ops, f="ack", type="ok")
     broker = of_run(read_history(folder / "history.jsonl").header)
     assert broker.name == "dsjq-frames" and broker.client()[-1] == "dsjq_lab.clients.frames"
+
+
+@pytest.mark.parametrize(("name", "verb"), [
+    ("corrupted_wire", "corrupt"), ("sliced_and_joined", "coalesce"), ("reply_lost_on_the_way", "lose_reply"),
+])  # fmt: skip
+def test_what_must_understand_lines_is_not_played_over_frames(name, verb):
+    """It would make nonsense of a frame, and the broker would be accused of that."""
+    with pytest.raises(LabError, match=f"{name} is not played with dsjq-frames: .* a {verb} understands"):
+        runs.play(ROOT / "scenarios" / f"{name}.yaml", broker=under_study("dsjq-frames", None))
 
 
 def answered(*replies: bytes) -> FrameClient:

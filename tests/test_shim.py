@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dsjq_lab import shim
-from dsjq_lab.shim import PAGE, Order, Orders, Platter, put_back, survivors
+from dsjq_lab import preloaded
+from dsjq_lab.orders import Order, Orders
+from dsjq_lab.platter import PAGE, Platter, put_back, survivors
+from dsjq_lab.shim import CHANNEL
 
 EIO = 5
 
@@ -30,8 +32,8 @@ class Program:
         with ours, theirs:
             ours.sendall(b"".join(order.line().encode() + b"\n" for order in orders))
             self.done = subprocess.run(
-                [sys.executable, shim.__file__, self.data, self.platter, file, "an argument"],
-                env=os.environ | {shim.CHANNEL: str(theirs.fileno())}, pass_fds=[theirs.fileno()],
+                [*preloaded.command(sys.executable, "shim", self.data, self.platter), file, "an argument"],
+                env=os.environ | {CHANNEL: str(theirs.fileno())}, pass_fds=[theirs.fileno()],
                 capture_output=True, text=True,
             )  # fmt: skip
             theirs.close()

@@ -7,13 +7,14 @@ import pytest
 
 from dsjq_lab.sim.disk import Disk
 from dsjq_lab.sim.exhaustive import exhaust
-from dsjq_lab.sim.kernel import START_NS, Endless, Kernel, Stuck
+from dsjq_lab.sim.kernel import START_NS, Kernel
 from dsjq_lab.sim.loader import Loader, SimUnsupported
 from dsjq_lab.sim.net import Network
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.program import run_program
 from dsjq_lab.sim.schedule import Replay, Strategy, as_lists, from_lists
 from dsjq_lab.sim.strategies import STRATEGIES
+from dsjq_lab.sim.tasks import Endless, Stuck
 
 MODELS = Path(__file__).parent / "models"
 

@@ -32,8 +32,7 @@ RUNS_TO_DETECTION = 20
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 DOORS = {path.stem for path in SCENARIOS
          if (options := scenario.load(path).broker).tls or options.users}
-# A reader that stops fills up buffers, which the links of this world do not have; nor has it limits.
-REFUSED = {"slow_reader", "fd_limit", "memory_limit"} | DOORS
+REFUSED = {"fd_limit", "memory_limit"} | DOORS  # this world has no limits
 JOBS = {"starvation": 90}  # a job starves only where there are many
 
 
@@ -53,9 +52,17 @@ def test_each_scenario_plays_to_its_end_and_the_reference_passes(path):
     assert whole.play(Default(0)).result.outcome == "pass"
 
 
+@pytest.mark.parametrize("name", ["bit_rot", "broker_crash", "disk_full", "file_limit", "lost_submit_reply",
+                                  "power_loss"])
+def test_in_memory_is_lost_what_the_scenario_says_though_no_disk_can_fail(name):
+    result = experiment(name, jobs=100, changes=("broker.store=memory",)).play(Default(0)).result
+    lost = {ruling.verdict.invariant for ruling in result.with_standing("expected")}
+    assert result.outcome == "pass" and lost == {"no_lost_job", "everything_finishes"}
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_cannot_be_simulated_is_refused_by_name(name):
-    with pytest.raises(SimUnsupported, match=r"^(slow_reader: |no door |(fd|memory)_limit: ).*dsjq-lab run"):
+    with pytest.raises(SimUnsupported, match=r"^(no door |(fd|memory)_limit: ).*dsjq-lab run"):
         experiment(name).play(Default(0))
 
 

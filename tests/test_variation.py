@@ -137,3 +137,28 @@ def test_a_broker_may_be_gone_for_good_only_where_the_scenario_says_so(
     played, model = scenario.load(story), told.model()
     rulings = rule(judge(model), deviations(played.expect, model.header))
     assert Result(played, model, rulings, doubts(played, model, rulings)).outcome == outcome
+
+
+MEMORY = "[{violated: [no_lost_job], may_violate: [everything_finishes], because: It ends with the process.}]"
+
+
+@pytest.mark.parametrize(
+    ("durable", "is_done", "outcome"),
+    [
+        (False, False, "pass"),  # it had no disk that could be full
+        (True, False, "unknown"),  # it had one, and nobody knows what it would have done
+        (False, True, "unknown"),
+    ],
+)
+def test_a_fault_may_miss_only_where_jobs_in_memory_were_lost_as_foreseen(durable, is_done, outcome, story):
+    story.write_text(SCENARIO[: SCENARIO.index("faults:")] + f"expect: {MEMORY}\n")
+    told = Told(durable=durable)
+    told.submit("a")
+    told.fault("disk_full", "broker", "begin", "missed")
+    if is_done:
+        told.reserve("worker 1", "a")
+        told.ack("worker 1", "a")
+    told.end()
+    played, model = scenario.load(story), told.model()
+    rulings = rule(judge(model), deviations(played.expect, model.header))
+    assert Result(played, model, rulings, doubts(played, model, rulings)).outcome == outcome

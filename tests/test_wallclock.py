@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsjq_lab import wallclock
+from dsjq_lab import preloaded, wallclock
 
 PROGRAM = """
 import datetime, sys, time
@@ -34,7 +34,7 @@ def test_whoever_asks_for_the_time_of_day_gets_the_lab_s(way: str, tmp_path: Pat
     program, clock = tmp_path / "program.py", str(tmp_path / "clock")
     program.write_text(PROGRAM)
     wallclock.set_off(clock, 0.0)
-    command = [sys.executable, wallclock.__file__, clock, str(program), way]
+    command = [*preloaded.command(sys.executable, "wallclock", clock), str(program), way]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as broker:
         assert broker.stdin and broker.stdout
 

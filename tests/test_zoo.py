@@ -16,6 +16,7 @@ import yaml
 from dsjq_lab import cli, zoo
 from dsjq_lab.checkers import CHECKERS
 from dsjq_lab.errors import UsageError
+from dsjq_lab.logbook import Logbook
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "zoo"
@@ -96,8 +97,16 @@ def test_one_false_alarm_is_too_many() -> None:
 
 
 def test_an_explored_patient_is_played_with_the_changes_of_its_answer() -> None:
-    found = zoo._explored("p05", zoo.answers()["p05"], jobs=1)
+    found = zoo._explored("p05", zoo.answers()["p05"], 1, Logbook())
     assert (found.complaint, found.caught) == ("", 1)
+
+
+def test_what_was_explored_is_not_explored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    explored = [zoo._explored("p33", zoo.answers()["p33"], 1, Logbook(tmp_path / "book"))]
+    monkeypatch.setattr(subprocess, "run", None)
+    explored += [zoo._explored("p33", zoo.answers()["p33"], 1, Logbook(tmp_path / "book"))]
+    assert explored[0] == explored[1]
+    assert explored[0].caught == 1
 
 
 def test_a_visit_tells_what_it_expected_and_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:

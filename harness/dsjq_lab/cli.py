@@ -161,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     zoo.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="N runs at a time")
     zoo.add_argument("--world", choices=("live", "explored", "both"), default="both")
     zoo.add_argument("--black-box", action="store_true", help="live, through --broker-cmd")
-    zoo.add_argument("--book", type=Path, metavar="F", help="a file of live runs: none is played twice")
+    zoo.add_argument("--book", type=Path, metavar="F", help="a file of runs: none is made twice")
 
     start = command("start", "Copy the files of an exercise to a folder of your own.")
     coursework.start_arguments(start)

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from dsjq_lab.cast import Member, cast
 from dsjq_lab.history import Op
 from dsjq_lab.ledger import Ledger
+from dsjq_lab.orders import Order
 from dsjq_lab.scenario import Scenario
-from dsjq_lab.shim import Order
 from dsjq_lab.strikes import Strikes
 from dsjq_lab.tally import Tally
 from dsjq_lab.workload import timeout_s
@@ -65,6 +65,8 @@ class Conductor:
         self.numbers = itertools.count()
         self.start_ns = world.now_ns()
         self.calm_ns = 0  # since when there was no new job
+        self.patience_ns = to_ns(scenario.finish_within_s)
+        self.lease_ns = to_ns(scenario.broker.ack_timeout_s)
         self.delivered: set[str] = set()  # jobs
         self.broker_is_up = False
         self.broker_lost = ""  # how, if not by a fault
@@ -97,11 +99,9 @@ class Conductor:
             while self.moments and self.moments[0][0] <= now_ns:
                 heapq.heappop(self.moments)[2]()
             next_ns = min(look_up_ns, self.moments[0][0]) if self.moments else look_up_ns
-            event = self.world.next_event(next_ns)
-            if event is not None:
+            for event in self.world.next_events(next_ns):
                 self.handle(event)
-            if self.strikes.waiting:
-                self.strikes.grant_waiting()
+            self.strikes.grant_waiting()
 
     # -- What a fault may use (faults/fault.py: Lab)
 
@@ -260,8 +260,7 @@ class Conductor:
         calm_ns = max(self.calm_ns, self.strikes.calm_ns)
         if self.broker.alive and not self.broker_is_up:
             calm_ns = self.broker.asked_ns + to_ns(self.world.ready_timeout_s)  # some take long to start
-        patience_ns = to_ns(self.scenario.finish_within_s) + self.world.lateness_ns
-        return self.world.now_ns() > calm_ns + patience_ns
+        return self.world.now_ns() > calm_ns + self.patience_ns + self.world.lateness_ns
 
     def broker_gone(self) -> str:
         """Why it never comes back, if it does not."""
@@ -282,7 +281,7 @@ class Conductor:
                 return f"{member.name} has not submitted all its jobs"
         if self.tally.audited and self.tally.rests < 2:
             return f"the broker's counts are not at rest: {self.tally.left_to_do()}"
-        lease_ns = to_ns(self.scenario.broker.ack_timeout_s) + self.world.lateness_ns
+        lease_ns = self.lease_ns + self.world.lateness_ns
         if not self.tally.audited and self.tally.unsettled:
             lease_ns += to_ns(2 * self.scenario.tolerance_s + max(self.scenario.load.delays_s))
         for worker in self.workers():

@@ -12,18 +12,18 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from dsjq_lab import shim, strace, trace, wallclock
+from dsjq_lab import platter, preloaded, strace, trace, wallclock
 from dsjq_lab.brokers import Broker, Place
 from dsjq_lab.door import Door
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Header, Op
 from dsjq_lab.limits import Descriptors, FileSize, Limit
+from dsjq_lab.orders import Order
 from dsjq_lab.ports import PortLease
 from dsjq_lab.processes import POLL_INTERVAL_S, Process, Processes, wait_until
 from dsjq_lab.proxy import Proxy
@@ -51,7 +51,7 @@ class LiveWorld:
         self.history = (folder / "history.jsonl").open("w", encoding="utf-8", buffering=1)  # line by line
         self.history.write(header.line())
         self.ops_written = 0
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.running: dict[str, Process] = {}
         self.channels: dict[str, Channel] = {}
         self.selector = selectors.DefaultSelector()
@@ -131,11 +131,12 @@ class LiveWorld:
             theirs = None
             if self.shimmed:
                 python, *program = argv
-                argv = [python, shim.__file__, str(self.place.data), str(self.platter.resolve()), *program]
+                disk = preloaded.command(python, "shim", self.place.data, self.platter.resolve())
+                argv = [*disk, *program]
                 theirs = self.open_channel(name)
             if self.clock and self.broker.is_python:
                 python, *program = argv
-                argv = [python, wallclock.__file__, str(self.clock), *program]
+                argv = [*preloaded.command(python, "wallclock", self.clock), *program]
                 self.step_clock(0.0)
             self.running[name] = self.processes.spawn(name, argv, env=env, channel=theirs)
             self.ready_by_s = time.monotonic() + self.ready_timeout_s
@@ -191,9 +192,9 @@ class LiveWorld:
             return IN_MEMORY
         if not self.broker.is_python:
             return "its disk is seen if it is a Python program, started by --broker FILE.py"
-        return shim.Platter(str(self.platter)).blind
+        return platter.Platter(str(self.platter)).blind
 
-    def why_no_order(self, order: shim.Order) -> str:
+    def why_no_order(self, order: Order) -> str:
         if not self.is_durable or not (unseen := self.disk_unseen()):
             return self.disk_unseen()
         if self.broker.attached:
@@ -205,7 +206,7 @@ class LiveWorld:
         refusal = strace.refusal()
         return refusal and f"{unseen}; else strace could do it, but {refusal} ({strace.CURE})"
 
-    def order(self, order: shim.Order) -> bool:
+    def order(self, order: Order) -> bool:
         if self.strace and order.do == "heal":
             self.stop_strace()
         elif not self.disk_unseen():
@@ -223,7 +224,7 @@ class LiveWorld:
         self.strace = None
 
     def lose_power(self) -> int:
-        return shim.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
+        return platter.put_back(str(self.place.data), str(self.platter)) if self.shimmed else 0
 
     def newest_file(self) -> tuple[str, bytes] | None:
         files = [path for path in self.place.data.rglob("*") if path.is_file() and path.stat().st_size]
@@ -304,7 +305,7 @@ class LiveWorld:
         assert self.proxy is not None
         self.events.extend(Struck(victim, proof) for victim, proof in self.proxy.receive())
 
-    def next_event(self, deadline_ns: int) -> Event | None:
+    def next_events(self, deadline_ns: int) -> list[Event]:
         while not self.events:
             left_s = (deadline_ns - time.monotonic_ns()) / 1e9
             watches = self.ready_by_s, self.limit, self.memory_bytes, self.strace
@@ -316,8 +317,9 @@ class LiveWorld:
             self.look_at_limits()
             self.look_at_strace()
             if not ready and not self.events and left_s <= 0:
-                return None
-        return self.events.popleft()
+                break
+        events, self.events = self.events, []
+        return events
 
     def look_for_broker(self) -> None:
         """While it starts there is nothing to wait on: neither its port nor its log tells when it listens."""

@@ -9,11 +9,14 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from dsjq_lab import library
 from dsjq_lab.repeat import Play, Run, played
+
+Found = dict[str, Any]  # what an exploration tells as JSON
 
 
 class Logbook:
@@ -21,9 +24,13 @@ class Logbook:
         """Without a path, of nothing and for nobody."""
         self.path, self.fingerprint = path, fingerprint()
         self.known: dict[Play, Run] = {}
+        self.explorations: dict[tuple[str, ...], Found] = {}  # by their words
         for entry in map(json.loads, whole_lines(path) if path and path.exists() else []):
-            if entry["fingerprint"] == self.fingerprint:
-                self.known[Play(tuple(entry["words"]), entry["seed"])] = Run(**entry["run"])
+            words = tuple(entry["words"])
+            if entry["fingerprint"] == self.fingerprint and "run" in entry:
+                self.known[Play(words, entry["seed"])] = Run(**entry["run"])
+            elif entry["fingerprint"] == self.fingerprint:
+                self.explorations[words] = entry["found"]
 
     def played(self, plays: Iterable[Play], jobs: int) -> Iterator[tuple[Play, Run]]:
         """First those that are in the book, then the others, as they end."""
@@ -33,11 +40,21 @@ class Logbook:
             self.write(play, run)
             yield play, run
 
+    def explored(self, words: tuple[str, ...], explore: Callable[[], Found]) -> Found:
+        """What is in the book of that exploration; else what it finds now."""
+        if words not in self.explorations:
+            self.explorations[words] = found = explore()
+            self.enter({"words": words, "found": found})
+        return self.explorations[words]
+
     def write(self, play: Play, run: Run) -> None:
         self.known[play] = run
+        self.enter({**play._asdict(), "run": run._asdict()})
+
+    def enter(self, what: dict[str, Any]) -> None:
         if self.path is None:
             return
-        entry = {"fingerprint": self.fingerprint, **play._asdict(), "run": run._asdict()}
+        entry = {"fingerprint": self.fingerprint, **what}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")

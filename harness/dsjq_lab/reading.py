@@ -52,6 +52,7 @@ class _Reading:
         self.leaving: dict[str, str] = {}  # process -> a connection that it is about to close
         self.cuts: dict[str, int] = {}  # connection -> the earliest moment at which it may have been cut
         self.overs: dict[str, int] = {}  # connection -> when it was certainly over
+        self.resets: dict[int, list[str]] = {}  # fault -> connections that it cannot miss
         self.opened: dict[str, int] = {}  # connection -> when it was first answered
         self.answered: dict[str, int] = {}  # connection -> the invocation of the last call that got an answer
         self.last_ok_ns = model.header.start_ns
@@ -121,7 +122,7 @@ class _Reading:
     def client(self, op: Op) -> None:
         process, value = op.process, op.value
         if process in self.leaving:
-            self.overs[self.leaving.pop(process)] = op.time_ns
+            self.over(self.leaving.pop(process), op.time_ns)
         if op.type == "invoke":
             self.model.last_question = op
             conn = value["conn"]
@@ -279,11 +280,14 @@ class _Reading:
             self.cut(process, conn, self.seen_ns[process])
         for ended in (conn, self.leaving.pop(process, None)):
             if ended is not None:
-                self.overs[ended] = time_ns
+                self.over(ended, time_ns)
 
     def cut(self, process: str, conn: str, time_ns: int) -> None:
         self.cuts[conn] = min(time_ns, self.cuts.get(conn, time_ns))
         self.holding.pop(process, None)
+
+    def over(self, conn: str, time_ns: int) -> None:
+        self.overs[conn] = min(time_ns, self.overs.get(conn, time_ns))
 
     # Faults, the broker and the lab
 
@@ -310,6 +314,12 @@ class _Reading:
         if phase == "struck" and (covers_from_ns := op.value.get("covers_from_ns")) is not None:
             failed_ns = op.value.get("failed_ns", op.time_ns)
             self.model.failed_syncs.append(FailedSync(covers_from_ns, failed_ns, (op.index,)))
+        if op.f == "reset" and phase == "begin":  # one over which a job came is open, and the lab knows it
+            self.resets[fault] = [delivery.call.conn for process, delivery in self.holding.items()
+                                  if victim in (process, "broker")]  # fmt: skip
+        if op.f == "reset" and phase == "struck":
+            for conn in self.resets[fault]:
+                self.over(conn, op.time_ns)
         if op.f in CUTS_LINKS and phase == "begin":
             for process, conn in list(self.conns.items()):
                 if victim in (process, "broker"):

@@ -105,7 +105,8 @@ def doubts(played: "Scenario", model: Model, rulings: Sequence[Ruling]) -> list[
     """
     foreseen = {ruling.verdict.invariant for ruling in rulings
                 if ruling.verdict.status == VIOLATED and ruling.standing != VIOLATED}  # fmt: skip
-    reasons = unproven(model, may_be_gone="everything_finishes" in foreseen)
+    has_lost = not model.header.durable and "no_lost_job" in foreseen
+    reasons = unproven(model, may_be_gone="everything_finishes" in foreseen, has_lost=has_lost)
     if played.broker.store != "memory" and not model.header.durable:
         return [FOLDERLESS, *reasons]
     return reasons

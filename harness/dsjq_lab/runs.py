@@ -19,6 +19,7 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.history import FORMAT, Header
 from dsjq_lab.library import NotFound
 from dsjq_lab.live import LiveWorld
+from dsjq_lab.scenario import Scenario
 from dsjq_lab.variation import AS_WRITTEN, Variation
 
 KEPT = 20  # runs of one scenario
@@ -38,9 +39,8 @@ def play(
     played = variation.load(scenario_path)
     if seed is not None:
         played = played.model_copy(update={"seed": seed})
-    if played.topic and broker.lacks_topics:
-        lacks = f"{broker.name} has no exchanges to bind to: {broker.lacks_topics}"
-        raise LabError(f"{played.name} is about a topic, and {lacks}")
+    if why := unplayable(played, broker):
+        raise LabError(f"{played.name} is not played with {broker.name}: {why}")
     ack_timeout_s = broker.ack_timeout_s(played.broker.ack_timeout_s)
     options = played.broker.model_copy(update={"ack_timeout_s": ack_timeout_s})
     played = played.model_copy(update={"broker": options})
@@ -68,6 +68,14 @@ def play(
     with LiveWorld(folder, header, played, broker) as world:
         conduct(played, world, on_progress)
     return folder
+
+
+def unplayable(played: Scenario, broker: Broker) -> str:
+    """What the scenario asks for that is not to be had of this broker; empty if all is."""
+    if played.topic and broker.lacks_topics:
+        return f"it has no exchanges to bind to, since {broker.lacks_topics}"
+    deaf = [fault.verb for fault in played.faults if fault.listens and not broker.speaks_lines]
+    return f"its clients do not speak lines, and a {deaf[0]} understands nothing else" if deaf else ""
 
 
 def root() -> Path:

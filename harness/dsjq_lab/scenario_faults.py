@@ -89,6 +89,7 @@ class Deed(Strict):
 
     of_the_disk: ClassVar[bool] = False  # it needs the lab's shim between the broker and its disk
     of_the_network: ClassVar[bool] = False  # it needs the lab's proxy between the clients and the broker
+    listens: ClassVar[bool] = False  # it must understand what is said on the way
     is_momentary: ClassVar[bool] = False  # over as soon as it has happened
 
     victim: AnyVictim

@@ -97,13 +97,13 @@ class Slice(WhileItLasts):
 
 
 class Coalesce(WhileItLasts):
-    verb = "coalesce"
+    verb, listens = "coalesce", True
     victim: AnyVictim = key("coalesce")
     probability: Probability = SOMETIMES
 
 
 class Corrupt(WhileItLasts):
-    verb = "corrupt"
+    verb, listens = "corrupt", True
     victim: AnyVictim = key("corrupt")
     direction: Direction = TOWARDS
     probability: Probability = SOMETIMES
@@ -121,7 +121,7 @@ class Cut(OnTheWay):
 
 
 class LoseReply(OnTheWay):
-    verb = "lose_reply"
+    verb, listens = "lose_reply", True
     victim: AnyVictim = key("lose_reply")
     to: Operation = word("the question whose answer is lost", "any")
 

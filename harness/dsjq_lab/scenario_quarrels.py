@@ -16,7 +16,6 @@ from dsjq_lab.scenario_verbs import AnyDeed
 from dsjq_lab.yaml12 import Document, Mistake
 
 TRIGGERS = ("at", "every", "when", "after")
-LISTENERS = ("coalesce", "corrupt", "lose_reply")  # they understand what is said on the way
 Complaint = tuple[str, str]  # the key that it is about, the message
 
 
@@ -62,7 +61,7 @@ def worker_quarrels(workers: Workers | None) -> Iterator[Complaint]:
 
 
 def listener_quarrels(deed: Deed, broker: BrokerOptions | None) -> Iterator[Complaint]:
-    if broker and broker.tls and deed.verb in LISTENERS:
+    if broker and broker.tls and deed.listens:
         yield deed.verb, f"a {deed.verb} needs to hear what is said, and TLS keeps that from it"
 
 

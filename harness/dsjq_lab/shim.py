@@ -1,17 +1,10 @@
 """Between a Python broker and its disk: sees what is made safe there, and does to it what the lab orders.
 
-What a killed process has written is still in the kernel's hands, and the next process reads it as if nothing
-had happened: so no kill ever tests whether a broker calls fsync. Only a loss of power does. Therefore a
-*platter* is kept beside the broker's folder, with what would survive one: of each file the bytes that its
-last fsync found, and each name as the last fsync of its folder found it. To lose power is to kill the broker
-and put the platter in the place of the folder (`put_back`); whatever was not synced is then gone, all of it.
-
-It is loaded before the broker, into the same process, and puts itself in the place of functions of `os`:
-
-    python shim.py DATA PLATTER (-m MODULE | FILE) …
+It is loaded before the broker, into the same process (preloaded.py), and stands in for functions of `os`.
+What would survive a loss of power it keeps on a platter (platter.py).
 
 What the broker does to its disk in any other way cannot be seen from here. The shim then says so (`blind`),
-and the lab accuses nobody. Standard library only, and no import of the lab: it must not change the broker.
+and the lab accuses nobody. Standard library only: it must not change the broker.
 """
 
 import errno
@@ -19,7 +12,6 @@ import fcntl
 import io
 import json
 import os
-import runpy
 import signal
 import socket
 import sys
@@ -27,159 +19,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import ne
-from typing import Any, NamedTuple
+from typing import Any
+
+from dsjq_lab.orders import Order, Orders
+from dsjq_lab.platter import Platter
 
 CHANNEL = "DSJQ_LAB_CHANNEL"  # as in warden.py
-PAGE = 4096
-OPERATIONS = ("fsync", "write", "rename")
-
-
-class Order(NamedTuple):
-    """What the lab wants to happen, at the nth operation of a kind from now; "refuse" and "delay" go on."""
-
-    do: str  # "die", "fail", "delay", "refuse"; "heal" ends those that go on
-    on: str = ""
-    nth: int = 1
-    seconds: float = 0.0
-
-    def line(self) -> str:
-        return json.dumps(self)
-
-
-class Orders:
-    """Those that were given and are not carried out yet."""
-
-    def __init__(self) -> None:
-        self.given: list[Order] = []
-        self.begun: set[Order] = set()  # of those that go on
-        self.has_room = True  # on a disk that is full, for half a write
-
-    def give(self, order: Order) -> None:
-        if order.do == "heal":
-            self.given, self.begun = [order for order in self.given if order.nth], set()
-            self.has_room = True
-        else:
-            self.given.append(order)
-
-    def last_room(self, data: bytes | memoryview) -> int:
-        """How much of the first write that finds a full disk is written: as a rule there is a little room."""
-        was_there, self.has_room = self.has_room, False
-        return len(data) // 2 if was_there else 0
-
-    def begins(self, order: Order) -> bool:
-        """Whether this is the first time that an order which goes on is met."""
-        first = order._replace(nth=0) not in self.begun
-        self.begun.add(order._replace(nth=0))
-        return first
-
-    def due(self, operation: str) -> Order | None:
-        """The order that this operation is to meet. One that goes on has an nth of 0 from its first time."""
-        for place, order in enumerate(self.given):
-            if order.on == operation:
-                left = max(0, order.nth - 1)
-                goes_on = order.do in ("delay", "refuse")
-                self.given[place : place + 1] = [order._replace(nth=left)] if left or goes_on else []
-                if not left:
-                    return order
-        return None
-
-
-class Platter:
-    """A folder with the durable bytes of each file, under a number, and `state.json` about the rest."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.names: dict[str, int] = {}  # those that are durable: path in the data folder -> number of a file
-        self.numbers: dict[str, int] = {}  # of the files that there are, by inode
-        self.count = 0
-        self.blind = ""  # why it does not see all that happens to the folder
-        try:
-            with open(self.path("state.json")) as file:
-                self.__dict__.update(json.load(file))
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-
-    def path(self, name: object) -> str:
-        return os.path.join(self.folder, str(name))
-
-    def save(self) -> None:
-        state = {key: value for key, value in self.__dict__.items() if key != "folder"}
-        self.replace("state.json", json.dumps(state).encode())
-
-    def replace(self, name: object, data: bytes) -> None:
-        """At once, whenever the process is killed."""
-        with open(self.path("new"), "wb") as file:
-            file.write(data)
-        real_replace(self.path("new"), self.path(name))
-
-    def read(self, name: object) -> bytes:
-        try:
-            with open(self.path(name), "rb") as file:
-                return file.read()
-        except FileNotFoundError:
-            return b""
-
-    def number(self, inode: int) -> int:
-        if str(inode) not in self.numbers:
-            self.count += 1
-            self.numbers[str(inode)] = self.count
-            self.save()
-        return self.numbers[str(inode)]
-
-    def forget(self, inode: int) -> None:
-        """The kernel may give its number to another file."""
-        if self.numbers.pop(str(inode), None):
-            self.save()
-
-    def keep(self, inode: int, data: bytes) -> None:
-        """These bytes of a file are safe; but not those that a failed sync has lost."""
-        number = self.number(inode)
-        self.replace(number, survivors(data, self.read(number), self.read(f"{number}.lost")))
-
-    def lose(self, inode: int, data: bytes) -> None:
-        """A sync failed: what was to be written counts as clean from now on, and is not."""
-        self.replace(f"{self.number(inode)}.lost", data)
-
-    def keep_names(self, folder: str, inodes: dict[str, int]) -> None:
-        others = {path: number for path, number in self.names.items() if os.path.dirname(path) != folder}
-        self.names = others | {path: self.number(inode) for path, inode in inodes.items()}
-        self.save()
-
-
-def survivors(data: bytes, before: bytes, lost: bytes) -> bytes:
-    """What a sync makes safe of `data`. A page that is as it was when a sync failed is not written again."""
-    kept = bytearray(data)
-    for at in range(0, min(len(data), len(lost)), PAGE):
-        page = slice(at, at + PAGE)
-        if data[page] == lost[page]:
-            kept[page] = before[page][: len(data[page])].ljust(len(data[page]), b"\0")
-    return bytes(kept)
-
-
-def put_back(data: str, folder: str) -> int:
-    """The power was lost: what is on the platter is all that there is. How many bytes and names are gone."""
-    platter = Platter(folder)
-    gone = 0
-    for parent, _, files in os.walk(data):
-        for name in files:
-            path = os.path.join(parent, name)
-            with open(path, "rb") as file:
-                there = file.read()
-            number = platter.names.get(os.path.relpath(path, data))
-            kept = platter.read(number) if number else b""
-            gone += (number is None) + sum(map(ne, there, kept.ljust(len(there), b"\0")))
-            os.unlink(path)
-    platter.numbers = {}
-    for name, number in platter.names.items():
-        path = os.path.join(data, name)
-        with open(path, "wb") as file:
-            file.write(platter.read(number))
-        platter.numbers[str(os.stat(path).st_ino)] = number
-        if os.path.exists(platter.path(f"{number}.lost")):
-            os.unlink(platter.path(f"{number}.lost"))  # nothing of it is in anybody's memory any more
-    platter.save()
-    return gone
 
 
 class Shim:
@@ -366,20 +211,8 @@ def die() -> None:
     threading.Event().wait()
 
 
-real_replace, real_fallocate = os.replace, os.posix_fallocate
+real_fallocate = os.posix_fallocate
 
 
-def main(data: str, platter: str, *program: str) -> None:
+def install(data: str, platter: str) -> None:
     Shim(data, platter, socket.socket(fileno=int(os.environ[CHANNEL]))).install()
-    if program[0] == "-m":
-        sys.argv[:] = program[1:]
-        sys.path[0] = os.getcwd()
-        runpy.run_module(program[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[:] = program
-        sys.path[0] = os.path.dirname(program[0])
-        runpy.run_path(program[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dsjq_lab.orders import Order
 from dsjq_lab.processes import Process, Processes, wait_until
-from dsjq_lab.shim import Order
 
 NAME = "strace"  # of its process
 CALLS = {"fsync": "fsync,fdatasync", "rename": "?rename,?renameat,?renameat2"}  # ?: if there is such a call

@@ -1,16 +1,12 @@
-"""A wall clock that the lab can set: loaded before a Python broker, into the same process.
+"""A wall clock that the lab can set: loaded before a Python broker, into the same process (preloaded.py).
 
-    python wallclock.py FILE (-m MODULE | PROGRAM) …
-
-FILE says by how many seconds the clock is off; it is read whenever somebody asks what time it is. The
+A file says by how many seconds the clock is off; it is read whenever somebody asks what time it is. The
 monotonic clock, and whatever waits, is left alone: so who counts leases by that must not notice. Standard
-library only, and no import of the lab: it must not change the broker. (Why not libfaketime: decision 055.)
+library only: it must not change the broker. (Why not libfaketime: decision 055.)
 """
 
 import datetime
 import os
-import runpy
-import sys
 import time
 from typing import Any
 
@@ -59,19 +55,3 @@ def set_off(file: str, seconds: float) -> None:
     with open(new, "w") as told:
         told.write(f"{seconds}")
     os.replace(new, file)
-
-
-def main(file: str, *program: str) -> None:
-    install(file)
-    if program[0] == "-m":
-        sys.argv[:] = program[1:]
-        sys.path[0] = os.getcwd()
-        runpy.run_module(program[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[:] = program
-        sys.path[0] = os.path.dirname(program[0])
-        runpy.run_path(program[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

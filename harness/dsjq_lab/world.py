@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from dsjq_lab.errors import LabError
 from dsjq_lab.history import Op
-from dsjq_lab.shim import Order
+from dsjq_lab.orders import Order
 
 IN_MEMORY = "it keeps its jobs in memory, and has no disk"
 Signal = Literal["kill", "term", "pause", "resume"]
@@ -147,8 +147,8 @@ class World(Protocol):
     def calm(self, name: str) -> None:
         """Ends that; what was held on the way arrives now."""
 
-    def next_event(self, deadline_ns: int) -> Event | None:
-        """The next thing that happened; None if nothing has until the deadline."""
+    def next_events(self, deadline_ns: int) -> list[Event]:
+        """What has happened since it was asked last, or else happens next; empty at the deadline."""
 
     def record(
         self, process: str, f: str, value: Mapping[str, Any], type: str = "info", error: str | None = None

@@ -18,7 +18,7 @@ import yaml
 
 from dsjq_lab import library, scenario
 from dsjq_lab.errors import LabError, UsageError
-from dsjq_lab.logbook import Logbook
+from dsjq_lab.logbook import Found, Logbook
 from dsjq_lab.repeat import Play
 
 INTERLEAVINGS = 1000  # of a patient, explored; it ends with the first that fails
@@ -63,7 +63,7 @@ def visit(
 ) -> Iterator[Row]:
     """The patients, all if none is named; then the reference, in their scenarios, but as no black box: that
     is a matter of what may be asked of a broker, not of the broker. The world: live, explored or both.
-    Live runs that are in the logbook already are not played again.
+    What is in the logbook already is neither played nor explored again.
     """
     known = answers()
     for name in patients:
@@ -77,13 +77,13 @@ def visit(
         if world in ("live", "both"):
             yield _live(name, answer, runs, jobs, black_box, logbook)
         if world in ("explored", "both"):
-            yield _explored(name, answer, jobs)
+            yield _explored(name, answer, jobs, logbook)
 
 
 def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logbook: Logbook) -> Row:
     right = set(answer["black_box" if black_box else "caught_by"])
     words = ["run", answer["run"], *_broker(name, black_box, answer)]
-    words += [word for change in answer.get("set", []) for word in ("--set", change)]
+    words += [word for change in changes(answer, black_box) for word in ("--set", change)]
     plays = [Play(tuple(words), seed) for seed in range(1, runs + 1)]
     series = sorted((run for _, run in logbook.played(plays, jobs)), key=lambda run: run.seed)
     hits = [bool(right & set(run.wrong) if right else run.wrong) for run in series]
@@ -97,27 +97,37 @@ def _live(name: str, answer: Answer, runs: int, jobs: int, black_box: bool, logb
     )  # fmt: skip
 
 
+def changes(answer: Answer, black_box: bool = False) -> list[str]:
+    """Of its scenario, as by --set."""
+    return [*answer.get("set", []), *(answer.get("black_box_set", []) if black_box else [])]
+
+
 def _broker(name: str, black_box: bool, answer: Answer) -> list[str]:
     if name == REFERENCE:
         return []
     file = library.find("zoo", name)
     if not black_box:
         return ["--broker", str(file)]
-    played = scenario.load(library.find("scenarios", answer["run"]), answer.get("set", []))
+    played = scenario.load(library.find("scenarios", answer["run"]), changes(answer, black_box))
     folder = "" if played.broker.store == "memory" else " --data {data}"
     return ["--broker-cmd", f"{sys.executable} {file} {OPTIONS}{folder}"]
 
 
-def _explored(name: str, answer: Answer, jobs: int) -> Row:
+def _explored(name: str, answer: Answer, jobs: int, logbook: Logbook) -> Row:
     story, right = answer["run"], set(answer["caught_by"])
     nothing = Row(name, story, "explored", answer["caught_by"], {}, 0, 0, None, None)
-    words = [story, *_broker(name, False, answer), "--runs", f"{INTERLEAVINGS}", "--jobs", f"{jobs}"]
-    words += [word for change in answer.get("set", ()) for word in ("--set", change)]
-    command = [sys.executable, "-m", "dsjq_lab", "explore", *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode not in (0, 1, 4):
-        raise LabError(f"{name} cannot be explored in {story}:\n{done.stderr}")
-    result = json.loads(done.stdout)
+    words = ["explore", story, *_broker(name, False, answer), "--runs", f"{INTERLEAVINGS}"]
+    words += [word for change in changes(answer) for word in ("--set", change)]
+
+    def explore() -> Found:
+        command = [sys.executable, "-m", "dsjq_lab", *words, "--jobs", f"{jobs}", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode not in (0, 1, 4):
+            raise LabError(f"{name} cannot be explored in {story}:\n{done.stderr}")
+        told: Found = json.loads(done.stdout)
+        return told
+
+    result = logbook.explored(tuple(words), explore)
     failures = [set(failure["names"]) for failure in result["failures"]]
     caught = sum(bool(right & failure if right else failure) for failure in failures)
     found = Counter(name for failure in failures for name in failure)

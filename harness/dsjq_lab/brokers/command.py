@@ -47,9 +47,9 @@ class Command(Broker):
         is_python = PYTHON.fullmatch(Path(self.words[0]).name) and self.words[1:2]
         return self.folder / self.words[1] if is_python and self.words[1].endswith(".py") else None
 
-    def explorer(self, scenario: Path) -> tuple[list[str], Path]:
-        """What stands before the command that explores it, and where that finds the scenario."""
-        return [], scenario
+    def explorer(self) -> dict[str, str] | None:
+        """The environment of who explores it; None: ours."""
+        return None
 
     def is_durable(self, store: str) -> bool:
         return self.keeps_data and super().is_durable(store)

@@ -1,7 +1,7 @@
 """The broker is killed, and when it is started again its file is not as it was: in the file it wrote last.
 
 A crash may tear the last record, and no broker may mind. Nothing but the disk itself flips a bit in the
-middle: that is damage, of which a broker can only say that it is there.
+middle: that is damage, of which a broker can only say that it is there. In memory a kill leaves nothing.
 """
 
 from abc import abstractmethod
@@ -10,18 +10,18 @@ from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Lab
 from dsjq_lab.faults.kill import Kill
 from dsjq_lab.scenario import TornTail as TornTailOptions
-from dsjq_lab.world import IN_MEMORY
 
 
 class Damage(Kill):
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        if not lab.is_durable:
-            return IN_MEMORY
-        return "" if lab.newest_file() else "it has written nothing into its folder"
+        written = lab.newest_file() or not lab.is_durable
+        return "" if written else "it has written nothing into its folder"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        if not super().strike(lab, strike) or not (newest := lab.newest_file()):
+        if not super().strike(lab, strike):
             return False
+        if not (newest := lab.newest_file()):
+            return not lab.is_durable
         name, data = newest
         written = len(data.rstrip(b"\0"))  # what follows is room for more
         at, damaged = self.damage(strike, data, written)

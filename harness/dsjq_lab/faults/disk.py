@@ -5,10 +5,10 @@ from abc import abstractmethod
 from dsjq_lab.cast import Strike
 from dsjq_lab.faults.fault import Fault, Lab
 from dsjq_lab.faults.kill import Kill
+from dsjq_lab.orders import Order
 from dsjq_lab.scenario import FsyncError as FsyncErrorOptions
 from dsjq_lab.scenario import KillOn as KillOnOptions
 from dsjq_lab.scenario import SlowFsync as SlowFsyncOptions
-from dsjq_lab.shim import Order
 
 
 class Ordered(Fault):
@@ -23,7 +23,16 @@ class Ordered(Fault):
 
 
 class KillOn(Ordered, Kill):
-    """SIGKILL as soon as it is synced or renamed, and in the middle of a write. What was written stays."""
+    """SIGKILL as soon as it is synced or renamed, and in the middle of a write. What was written stays.
+
+    Of a broker that keeps its jobs in memory nothing does, and it has no such moments: it is killed at once.
+    """
+
+    def why_not(self, lab: Lab, strike: Strike) -> str:
+        return super().why_not(lab, strike) if lab.is_durable else ""
+
+    def strike(self, lab: Lab, strike: Strike) -> bool:
+        return super().strike(lab, strike) if lab.is_durable else Kill.strike(self, lab, strike)
 
     def order(self, strike: Strike) -> Order:
         assert isinstance(strike.fault, KillOnOptions)

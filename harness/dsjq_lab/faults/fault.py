@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from dsjq_lab.cast import Strike
-from dsjq_lab.shim import Order
+from dsjq_lab.orders import Order
 from dsjq_lab.world import Signal
 
 

@@ -1,4 +1,4 @@
-"""Explores a submission in a process of its own, as it is confined, and reads what that says."""
+"""Explores a submission in processes of its own, and reads what they say."""
 
 import json
 import subprocess
@@ -13,18 +13,18 @@ from dsjq_lab.errors import LabError
 def explore(scenario: Path, broker: Broker, *words: str) -> dict[str, Any]:
     """What `dsjq-lab explore --json` has to say; LabError if it is nothing.
 
-    Student code runs in that process, and its judge as well: LAB.md says what can be faked there.
+    Student code runs in a child of that process, confined, and so does its judge: docs/coursework.md says
+    what can be faked there.
     """
-    before, path = broker.explorer(scenario) if isinstance(broker, Command) else ([], scenario)
-    studied = list[str]()
+    studied, folder, env = list[str](), Path(), None
     match broker:
         case Command():
-            studied = ["--broker-cmd", broker.name]
+            studied, folder, env = ["--broker-cmd", broker.name], broker.folder, broker.explorer()
         case Dsjq(file=Path() as file):
-            studied = ["--broker", str(file)]
-    explorer = [sys.executable, "-P", "-m", "dsjq_lab", "explore", str(path), *studied, "--jobs", "1"]
-    command = [*before, *explorer, *words, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            studied = ["--broker", str(file.resolve())]
+    explorer = [sys.executable, "-P", "-m", "dsjq_lab", "explore", str(scenario.resolve()), *studied]
+    command = [*explorer, "--jobs", "1", *words, "--json"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, errors="replace")
     try:
         result = json.loads(done.stdout)
         if {"outcome", "failures", "refused", "runs", "failing", "unknown"} <= result.keys():

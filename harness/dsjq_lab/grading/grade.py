@@ -92,14 +92,13 @@ def graded(task: Task, asked: Exercise, tell: Tell) -> Report:
         marks = [blank(each, FAILED, str(problem)) for each in asked.checks]
         return Report(asked.name, asked.title, marks, explanation=explanation)
     asked, notes = points_moved(asked, broker)
-    explores = any(each.check.kind == "explore" for each in asked.checks)
     marks, deadline_s = [], time.monotonic() + task.limits.total_s
     with tempfile.TemporaryDirectory(prefix="dsjq-lab-grade-") as work, Isolation.lent() as isolation:
         isolation.prove(copied(task.submission, Path(work) / "submission", isolation), task.limits)
         for number, each in enumerate(asked.checks):
             marks.append(mark(task, each, number, Path(work), isolation, deadline_s))
             tell(marks[-1])
-        notes += tuple(isolation.gaps(explores))
+        notes += tuple(isolation.gaps())
     return Report(asked.name, asked.title, marks, notes, explanation=explanation)
 
 

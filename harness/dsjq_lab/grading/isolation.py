@@ -17,12 +17,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from dsjq_lab import confine
 from dsjq_lab.errors import LabError
-from dsjq_lab.grading import confine
 from dsjq_lab.grading.limits import MIB, Limits
 from dsjq_lab.ports import try_lock
 
@@ -31,10 +30,6 @@ END_TIMEOUT_S = 20.0
 AS_OURSELVES = (
     "The submission ran as the same user as its grader (for more, grade as root): it could have read hidden "
     "files, and signalled or killed the grader; nothing here shows that it did."
-)
-EXPLORED_AS_OURSELVES = (
-    f"Schedules were explored as the grader's own user, since others may not run {sys.executable}: to be "
-    "safe from code that breaks out of the explored world, install the lab where everybody may read it."
 )
 LITTERED = ("/tmp", "/var/tmp", "/dev/shm")
 STACK_BYTES = 2 * MIB  # of each thread: its place counts as private memory, used or not
@@ -63,31 +58,23 @@ class Isolation:
             stack.callback(isolation.end_all)
             yield isolation
 
-    def gaps(self, explores: bool) -> list[str]:
+    def gaps(self) -> list[str]:
         """What is missing, for whoever relies on the score."""
-        if self.uid is None:
-            return [AS_OURSELVES]
-        return [] if self.may_explore or not explores else [EXPLORED_AS_OURSELVES]
+        return [AS_OURSELVES] if self.uid is None else []
 
-    @cached_property
-    def may_explore(self) -> bool:
-        """Whether the submission's user can run the lab at all: an explorer is the lab and the submission."""
-        probe = [*self.command(Path("/"), Limits()), sys.executable, "-P", "-c", "import dsjq_lab"]
-        return subprocess.run(probe, capture_output=True).returncode == 0
-
-    def command(self, folder: Path, limits: Limits, **env: str) -> list[str]:
-        """What is to stand before the words of a command, so that it is confined to the folder."""
+    def task(self, folder: Path, limits: Limits) -> str:
+        """What confines a process to the folder, for confine.become."""
         tasks = limits.processes + (self.tasks_of_user() if self.uid is None else 0)
-        task = {
-            "uid": self.uid, "folder": str(folder), "mark": self.mark,
-            "env": {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
-            "limits": {
-                "RLIMIT_NPROC": tasks, "RLIMIT_FSIZE": limits.file_bytes, "RLIMIT_STACK": STACK_BYTES,
-                "RLIMIT_DATA": limits.memory_bytes + limits.processes * STACK_BYTES,
-                "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 4096,
-            },
+        bounds = {
+            "RLIMIT_NPROC": tasks, "RLIMIT_FSIZE": limits.file_bytes, "RLIMIT_STACK": STACK_BYTES,
+            "RLIMIT_DATA": limits.memory_bytes + limits.processes * STACK_BYTES,
+            "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 4096,
         }  # fmt: skip
-        return [sys.executable, "-I", "-S", confine.__file__, json.dumps(task)]
+        return json.dumps({"uid": self.uid, "folder": str(folder), "limits": bounds})
+
+    def command(self, folder: Path, limits: Limits) -> list[str]:
+        """What is to stand before the words of a command, so that it is confined to the folder."""
+        return [sys.executable, "-I", "-S", confine.__file__, self.task(folder, limits), self.mark]
 
     def prove(self, folder: Path, limits: Limits) -> None:
         """LabError if not even `true` runs there: that must not look like a broker that does not start."""

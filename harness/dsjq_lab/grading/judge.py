@@ -8,7 +8,7 @@ then needs a person.
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 
 SLOWER = 2.0
+DYING_S = 0.5  # whoever ends has closed its connections some time before
 Watch = Callable[[Snapshot], None]
 
 
@@ -73,7 +74,7 @@ def find(
             case "patient":
                 return examined(asked, broker)
             case _:
-                return explored(asked, broker)
+                return explored(asked, broker, time_scale)
     except NotReady as problem:
         return Finding(FAILED, str(problem), may_be_busy=not problem.crashed)
     except LabError as problem:
@@ -96,14 +97,9 @@ def talk(asked: Asked, broker: Broker, time_scale: float) -> Finding:
     transcript = folder / "conversation.txt"
     said: list[str] = []
     problem: Failed | None = None
-    with ExitStack() as stack:
-        port = stack.enter_context(PortLease()).port
-        place = place_of(asked.check, folder, port, time_scale)
-        processes = stack.enter_context(Processes(folder / "logs"))
-        process = processes.spawn("broker", broker.command(place), env=broker.environment(place))
-        processes.wait_ready(process, port, broker.ready_within_s or READY_TIMEOUT_S * time_scale)
+    with started(asked, broker, folder, time_scale) as (place, processes, process):
         try:
-            Conversation.load(asked.path).hold((place.host, port), said.append, time_scale)
+            Conversation.load(asked.path).hold((place.host, place.port), said.append, time_scale)
         except Failed as failed:
             problem = failed
             said += [f"{failed.instead}        <-- expected: {failed.step}", *last_words(processes, process)]
@@ -111,6 +107,18 @@ def talk(asked: Asked, broker: Broker, time_scale: float) -> Finding:
     if problem is None:
         return Finding(PASSED)
     return Finding(FAILED, "\n".join(said), (str(folder),), may_be_busy=problem.silent)
+
+
+@contextmanager
+def started(
+    asked: Asked, broker: Broker, folder: Path, time_scale: float
+) -> Iterator[tuple[Place, Processes, Process]]:
+    """A broker that listens; NotReady if it does not get there."""
+    with PortLease() as lease, Processes(folder / "logs") as processes:
+        place = place_of(asked.check, folder, lease.port, time_scale)
+        process = processes.spawn("broker", broker.command(place), env=broker.environment(place))
+        processes.wait_ready(process, lease.port, broker.ready_within_s or READY_TIMEOUT_S * time_scale)
+        yield place, processes, process
 
 
 def place_of(check: Check, folder: Path, port: int, time_scale: float) -> Place:
@@ -125,7 +133,7 @@ def place_of(check: Check, folder: Path, port: int, time_scale: float) -> Place:
 
 
 def last_words(processes: Processes, process: Process) -> Iterator[str]:
-    if processes.has_ended(process):
+    if processes.wait_exit(process, DYING_S):
         yield f"The broker has ended: {describe(process.exit_status)}. The end of its log:"
         yield process.last_words()
 
@@ -173,10 +181,14 @@ def can_be_explored(broker: Broker) -> bool:
     return isinstance(broker, Dsjq) or (isinstance(broker, Command) and broker.file is not None)
 
 
-def explored(asked: Asked, broker: Broker) -> Finding:
+def explored(asked: Asked, broker: Broker, time_scale: float) -> Finding:
     check = asked.check
     changes = [word for change in check.variation.changes for word in ("--set", change)]
-    result = explore(asked.path, broker, "--runs", str(check.runs), "--seed", "0", *changes)
+    try:
+        result = explore(asked.path, broker, "--runs", str(check.runs), "--seed", "0", *changes)
+    except LabError:  # a broker that does not listen on a real machine either has failed, and says why
+        with started(asked, broker, runs.new_folder(asked.path.stem), time_scale):
+            raise
     failures = result["failures"]
     if result["outcome"] == "fail":
         story = [", ".join(failures[0]["names"]), *failures[0]["story"]]

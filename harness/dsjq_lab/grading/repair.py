@@ -47,6 +47,7 @@ class Count(NamedTuple):
     how: str
     story: str = ""  # of the first that was broken, on real processes
     folder: str = ""
+    refused: str = ""  # why it was not explored, though that was tried
 
     @property
     def is_proof(self) -> bool:
@@ -78,6 +79,12 @@ def taken(own: Path, to: Path) -> Path:
 
 def shown(patient: Path, own: Path, terms: Patient) -> str:
     """What the scenario shows; NotShown if it does not show the bug."""
+    named, sick = ", ".join(readable(own, terms).focus), told_apart(patient, own, terms)
+    return f"{named} broken in {sick.broken} of {sick.runs} {sick.how}; the reference keeps all its promises."
+
+
+def told_apart(patient: Path, own: Path, terms: Patient) -> Count:
+    """How often the patient breaks its promise, where the reference breaks none; else NotShown."""
     focus = readable(own, terms).focus
     sick = count(own, Dsjq(patient), focus, live=terms.live)
     named, enough = ", ".join(focus), SHOWN_IN if sick.how == EXPLORED else sick.runs
@@ -94,14 +101,14 @@ def shown(patient: Path, own: Path, terms: Patient) -> str:
             f"With the reference (dsjq) {vain} prove nothing: a fault did not strike, or finish_within is "
             "too short for it to come to rest.", is_doubtful=sound.how != EXPLORED,
         )  # fmt: skip
-    return f"{named} broken in {sick.broken} of {sick.runs} {sick.how}; the reference keeps all its promises."
+    return sick
 
 
 def repaired(patient: Path, mended: Broker, own: Path, terms: Patient) -> str:
     """Where the repaired broker was seen to do well; NotShown if that is not enough."""
-    shown(patient, own, terms)  # else there is nothing to hold it against
+    sick = told_apart(patient, own, terms)  # else there is nothing to hold it against
     beside = [*LIBRARY, *(DURABLE_LIBRARY if terms.keeps else ())]
-    hold(own, mended, live=terms.live)
+    hold(own, mended, live=sick.how != EXPLORED)
     for name in beside:
         hold(library.find("scenarios", name), mended, schedules=SCHEDULES_BESIDE)
     hold(library.find("scenarios", ON_REAL_PROCESSES), mended, live=True, runs_live=1)
@@ -114,6 +121,8 @@ def hold(path: Path, mended: Broker, **how: Any) -> None:
     if found.broken:
         where = "your scenario" if path.name == OWN else path.stem
         raise NotShown(f"In {where}, {found.broken} of {found.runs} {found.how}:\n{told}", folder)
+    if found.refused:  # a few real runs in which nothing went wrong are no proof
+        raise NotShown(f"{path.stem}: this broker cannot be explored: {found.refused}", is_doubtful=True)
     if not found.is_proof:
         raise NotShown(f"{path.stem} proves nothing with this broker", folder, is_doubtful=True)
 
@@ -162,17 +171,18 @@ def count(
 ) -> Count:
     """In how many runs of a scenario one of the promises in `focus` is broken; any, if there are none."""
     found = None if live else explored(path, broker, focus, schedules)
-    return found or played(path, broker, focus, runs_live)
+    if found and not found.refused:
+        return found
+    return played(path, broker, focus, runs_live)._replace(refused=found.refused if found else "")
 
 
-def explored(path: Path, broker: Broker, focus: Sequence[str], schedules: int) -> Count | None:
-    """None: the explored world lacks something that the scenario needs."""
+def explored(path: Path, broker: Broker, focus: Sequence[str], schedules: int) -> Count:
+    """It is refused if the explored world lacks something that the scenario or the broker needs."""
     names = [*focus, *(STANDSTILL if "everything_finishes" in focus else ())]
     only = ["--only", ",".join(names)] if names else []
     result = explore(path, broker, "--runs", f"{schedules}", "--count", *only)
-    if result["refused"]:
-        return None
-    return Count(result["failing"], result["runs"], result["runs"] - result["unknown"], EXPLORED)
+    proved = result["runs"] - result["unknown"]
+    return Count(result["failing"], result["runs"], proved, EXPLORED, refused=result["refused"])
 
 
 def played(path: Path, broker: Broker, focus: Sequence[str], times: int) -> Count:

@@ -11,6 +11,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from dsjq_lab import confine
 from dsjq_lab.brokers import Command, Place
 from dsjq_lab.errors import UsageError
 from dsjq_lab.grading.isolation import Isolation
@@ -31,14 +32,10 @@ class Confined(Command):
         self.isolation.give(place.data)
         return [*self.isolation.command(self.folder, self.limits), *super().command(place)]
 
-    def explorer(self, scenario: Path) -> tuple[list[str], Path]:
-        runs = self.folder / ".explored"
-        runs.mkdir(exist_ok=True)
-        copy = runs / scenario.name  # the explorer is the submission's, and could not read the original
-        copy.write_bytes(scenario.read_bytes())
-        isolation = self.isolation if self.isolation.may_explore else Isolation(None, self.isolation.mark)
-        isolation.give(runs)
-        return isolation.command(self.folder, self.limits, DSJQ_RUNS=str(runs)), copy
+    def explorer(self) -> dict[str, str]:
+        """Its environment. It begins as the lab, which may read the scenario, and becomes the submission."""
+        task = self.isolation.task(self.folder, self.limits)
+        return {**confine.environment(str(self.folder), self.isolation.mark), confine.EXPLORED_AS: task}
 
 
 def command_line(folder: Path) -> str:

@@ -4,28 +4,36 @@ It has an interpreter of its own, with a fixed PYTHONHASHSEED, since the order o
 change from run to run; it is pinned to one processor; and whoever started it kills it when it is silent for
 too long. It says what it does in lines of JSON on its standard output.
 
+Where a stranger's code is graded, it begins as the grader and reads all that it will need, the scenario
+included, which may be a hidden one. Then it becomes the submission, and only then loads it.
+
 Started as `python -m dsjq_lab.sim.child '{"scenario": …}'`.
 """
 
 import gc
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from dsjq_lab.brokers import under_study
+from dsjq_lab.confine import EXPLORED_AS, become
 from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.exhaustive import exhaust
 from dsjq_lab.sim.experiment import Experiment
-from dsjq_lab.sim.kernel import SimError
+from dsjq_lab.sim.loader import read_ahead
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.sim.tasks import SimError
+from dsjq_lab.sim.world import CLIENT
 from dsjq_lab.variation import Variation
 
 PROGRESS_INTERVAL_S = 0.5
+SHRINK_S, SHRINK_S_GRADED = 40.0, 10.0  # a grade has a deadline, and its verdict waits for the story
 
 
 def say(**news: Any) -> None:
@@ -39,6 +47,10 @@ def main(task: dict[str, Any]) -> None:
     broker = under_study(task["broker"], task["broker_cmd"])
     variation = Variation(tuple(task["set"]), task["without_faults"], task["time_scale"])
     experiment = Experiment(variation.load(path), broker, variation=variation)
+    confined = os.environ.get(EXPLORED_AS)
+    if confined:
+        read_ahead([CLIENT])
+        become(**json.loads(confined))
     search = Search(
         experiment, task["strategy"], task["seed"], task["number"], task["of"], wanted=task["wanted"]
     )
@@ -47,7 +59,7 @@ def main(task: dict[str, Any]) -> None:
     try:
         if task["number"] == 0:
             say(kind="warnings", texts=experiment.warnings())
-        explore(search, task, path)
+        explore(search, task, None if confined else path)
     except NotDeterministic as problem:
         say(kind="refused", why=f"the program does not repeat its own runs: {problem}")
     except SimError as problem:
@@ -56,7 +68,8 @@ def main(task: dict[str, Any]) -> None:
         say(kind="broken", why=str(problem))
 
 
-def explore(search: Search, task: dict[str, Any], path: Path) -> None:
+def explore(search: Search, task: dict[str, Any], path: Path | None) -> None:
+    """Says what it finds. Failures are stored if the file of the scenario may still be read."""
     started, told_s = time.monotonic(), 0.0
     more = task["keep_going"]
     while search.runs < task["runs"] and time.monotonic() - started < task["seconds"]:
@@ -70,7 +83,7 @@ def explore(search: Search, task: dict[str, Any], path: Path) -> None:
             tell(search)
         if run.failures and not task["count"] and (more or search.failing == 1):
             say(kind="found", seed=seed, names=run.failures, nth_run=search.runs)
-            failure = search.examined(seed, run)
+            failure = search.examined(seed, run, SHRINK_S if path else SHRINK_S_GRADED)
             say(kind="failure", **told(failure, path))
             if not more:
                 break
@@ -84,14 +97,14 @@ def tell(search: Search) -> None:
     say(kind="progress", distinct=len(search.courses), places=len(places), interrupted=interrupted, **counts)
 
 
-def told(failure: Failure, path: Path) -> dict[str, Any]:
+def told(failure: Failure, path: Path | None) -> dict[str, Any]:
     """Stores the failure as a run of its own, and returns what is to be said of it."""
     experiment = failure.experiment
     teller = Teller(failure.schedule, experiment.loader)
     run = experiment.play(teller)
-    folder = stored.store(failure, run, path)
+    place = {"folder": str(stored.store(failure, run, path))} if path else {}
     return {
-        "folder": str(folder), "seed": failure.seed, "names": failure.names, "nth_run": failure.nth_run,
+        **place, "seed": failure.seed, "names": failure.names, "nth_run": failure.nth_run,
         "before": failure.deviations, "after": len(failure.schedule), "tries": failure.tries,
         "jobs": experiment.scenario.load.jobs, "workers": experiment.scenario.workers.count,
         "faults": len(experiment.scenario.faults), "story": stored.story(teller, run),

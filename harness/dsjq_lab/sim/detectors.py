@@ -15,7 +15,8 @@ from collections import deque
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dsjq_lab.sim.kernel import Task, sim
+from dsjq_lab.sim.kernel import sim
+from dsjq_lab.sim.tasks import Task
 
 Vector = dict[Task, int]
 CONTAINERS = (list, dict, set, deque, bytearray)

@@ -9,11 +9,11 @@ added to its schedule, is a run to come. So each schedule is played exactly once
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from dsjq_lab.sim.kernel import Deviation
 from dsjq_lab.sim.schedule import Replay, Strategy
+from dsjq_lab.sim.tasks import Deviation
 
 if TYPE_CHECKING:
-    from dsjq_lab.sim.kernel import Task
+    from dsjq_lab.sim.tasks import Task
 
 Result = TypeVar("Result")
 

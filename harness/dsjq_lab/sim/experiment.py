@@ -17,10 +17,11 @@ from dsjq_lab.model import Model
 from dsjq_lab.results import Result, deviations, doubts, rule
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.detectors import Detectors
-from dsjq_lab.sim.kernel import START_NS, Deviation, Endless, Kernel, Stuck
+from dsjq_lab.sim.kernel import START_NS, Kernel
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay, Strategy
 from dsjq_lab.sim.strategies import Default, Seeded
+from dsjq_lab.sim.tasks import Deviation, Endless, Stuck
 from dsjq_lab.sim.world import SimWorld
 from dsjq_lab.variation import AS_WRITTEN, Variation
 from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict

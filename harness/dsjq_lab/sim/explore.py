@@ -79,7 +79,7 @@ class Child:
     def __init__(self, task: dict[str, Any], out: Path | None) -> None:
         place = {} if out is None else {"DSJQ_RUNS": str(out.resolve())}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dsjq_lab.sim.child", json.dumps(task)],
+            [sys.executable, "-P", "-m", "dsjq_lab.sim.child", json.dumps(task)],
             env={**os.environ, **place, "PYTHONHASHSEED": "0"},
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
         )  # fmt: skip

@@ -18,115 +18,21 @@ import heapq
 import itertools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dsjq_lab.sim import stacks
+from dsjq_lab.sim.countdown import COUNTDOWN, FOREVER, point
+from dsjq_lab.sim.tasks import Deviation, Endless, Place, SimError, SimKilled, Stuck, Task
 
 if TYPE_CHECKING:
     from dsjq_lab.sim.net import Network
     from dsjq_lab.sim.process import Process
     from dsjq_lab.sim.schedule import Strategy
 
-Place = tuple[str, int]  # a file and a line
-FOREVER = 1 << 29  # points; such a number still fits into one digit of Python's, and is counted faster
 START_NS = 1_000_000_000_000  # of the monotonic clock: no program may take it for the time since its start
 OPERATION_NS = 1_000  # what every operation takes, so that whoever waits in a loop sees time pass
 STEPS_MAX = 5_000_000  # points of a whole run
 DYING_POINTS_MAX = 1_000  # points that a killed task may pass before it is set aside as incorrigible
-
-
-class SimKilled(BaseException):
-    """Unwinds the stack of a task whose process has been killed."""
-
-
-class SimError(Exception):
-    """The run cannot go on, for a reason that is no verdict on the broker."""
-
-
-class Stuck(SimError):
-    """Nobody can ever run again."""
-
-
-class Endless(SimError):
-    """A loop that nothing ends, or a flood of output."""
-
-
-class Deviation(NamedTuple):
-    """One decision that was not the default, at the `count`-th point of `task`.
-
-    kind "run": the name of the task to run · "stall": nanoseconds for which the task is not run · "late":
-    nanoseconds by which the clock overshoots · "draw": the outcome of what may go one way or another
-    """
-
-    task: str
-    count: int  # type: ignore[assignment]  # hides tuple.count
-    kind: str
-    value: str | int
-
-
-class Task:
-    """One thread of a simulated process."""
-
-    __slots__ = (
-        "alarm", "body", "count", "daemon", "dying", "held", "joiners", "local", "name", "outcome", "pending",
-        "priority", "process", "stack", "thread", "vector", "wait_lists", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, process: "Process | None", name: str, body: Callable[[], object]) -> None:
-        self.process, self.name, self.body = process, name, body
-        self.stack: stacks.Stack
-        self.count = 0  # points passed
-        self.waiting: Any = None  # for what, if it is blocked
-        self.wait_lists: tuple[list[Task], ...] = ()
-        self.alarm = 0  # grows with every block and every wake: tells a timer that it comes too late
-        self.outcome = ""  # of its last block: woken, timeout or signal
-        self.dying = 0  # points passed since it was killed, and one
-        self.joiners: list[Task] | None = []  # None: it has ended
-        self.daemon = False
-        self.thread: Any = None  # its threading.Thread
-        self.local: dict[Any, dict[str, Any]] = {}
-        self.held: list[Any] = []  # locks
-        self.priority = 0.0  # for the strategy
-        self.pending: Any = None  # what its next operation is about, for the strategy
-        self.vector: dict[Task, int] = {}  # for the race detector
-
-    @property
-    def done(self) -> bool:
-        return self.joiners is None
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-class _Countdown:
-    """Counts points, as cheaply as Python can: a call, a subtraction, a test."""
-
-    def __init__(self) -> None:
-        left = FOREVER
-        at_zero: Callable[[], object] = dict  # nothing yet
-
-        def point() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                at_zero()
-
-        def get() -> int:
-            return left
-
-        def put(number: int) -> None:
-            nonlocal left
-            left = number
-
-        def call(function: Callable[[], object]) -> None:
-            nonlocal at_zero
-            at_zero = function
-
-        self.point, self.get, self.put, self.call = point, get, put, call
-
-
-COUNTDOWN = _Countdown()
-point = COUNTDOWN.point
 
 
 class Kernel:
@@ -153,6 +59,7 @@ class Kernel:
         self.interrupted_at: set[Place] = set()
         self.asked = 0  # how often the strategy was, at a point
         self.broken: Exception | None = None  # why the run was ended
+        self.refused: list[str] = []  # what the program asked for in vain, and may have gone on without
         self.on_death: Callable[[Task, BaseException], object] = lambda task, problem: None
         self.on_deadlock: Callable[[list[tuple[Task, Any]]], object] = lambda circle: None
         self.watcher: Any = None  # detectors.py, told of everything that orders tasks
@@ -183,6 +90,7 @@ class Kernel:
     def abort(self, why: Exception) -> NoReturn:
         """Ends the run, whoever is running."""
         self.broken = self.broken or why
+        self.settle()
         if self.current is not self.root:
             self._switch(self.root)
         raise self.broken
@@ -364,9 +272,9 @@ class Kernel:
                 self.wake(task, "timeout")
 
     def _switch(self, to: Task) -> None:
+        """Runs another task, or goes on; the counts of the current one are up to date."""
         before = self.current
         if to is not before:
-            self.settle()
             self.current = to
             self.trail.append((to.name, to.count, self.now_ns))
         if self.strategy.by_task:

@@ -17,18 +17,22 @@ import gettext
 import importlib.util
 import io
 import os
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from dsjq_lab.sim.disk import open_file
-from dsjq_lab.sim.kernel import Place, SimError, point, sim
+from dsjq_lab.sim.countdown import point
+from dsjq_lab.sim.files import open_file
+from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.points import POINT, SEEN, instrument, lines_with_points
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.std import sockets, system, threads
+from dsjq_lab.sim.tasks import Place, SimError
 
 REBUILT = frozenset({
     "argparse", "pathlib", "pathlib._abc", "pathlib._local", "concurrent", "concurrent.futures",
@@ -47,11 +51,28 @@ PURE = frozenset({
 })  # fmt: skip
 SHARED = frozenset({"argparse", "pathlib"})  # rebuilt once for all: it takes long, and they remember nothing
 MENTIONED = frozenset({"scandir"})  # by glob, when it is loaded: refused when it is called
-LEFT_OUT = frozenset({"_queue"})  # C accelerators on real locks; the module that asks has a twin in Python
+LIBRARY = os.path.dirname(os.__file__)
+LEFT_OUT = frozenset({"_queue", "_uuid"})  # in C; the module that asks has a twin in Python
 
 
 class SimUnsupported(SimError, AttributeError):
     """The program uses what this world does not have."""
+
+
+def refuse(why: str) -> NoReturn:
+    """Noted as well: a program may catch what is raised, and then fail for what is no fault of its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and (frame.f_code.co_filename == __file__ or is_library(frame)):
+        if frame.f_code.co_name == "<module>":  # the library looks what there is, and gets along without
+            break
+        frame = frame.f_back
+    else:
+        sim().refused.append(why)
+    raise SimUnsupported(why)
+
+
+def is_library(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(LIBRARY)
 
 
 class Simulated(ModuleType):
@@ -65,7 +86,7 @@ class Simulated(ModuleType):
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def _refuse(self, name: str, *arguments: object) -> NoReturn:
-        raise SimUnsupported(f"{self.__name__}.{name} is not simulated")
+        refuse(f"{self.__name__}.{name} is not simulated")
 
 
 class Sys(ModuleType):
@@ -91,7 +112,7 @@ class Refused(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise SimUnsupported(f"module {self.__name__!r} is not simulated ({self.__name__}.{name} was used)")
+        refuse(f"module {self.__name__!r} is not simulated ({self.__name__}.{name} was used)")
 
 
 @cache
@@ -100,22 +121,39 @@ def _real(name: str) -> ModuleType:
 
 
 @cache
+def rebuilt(path: Path) -> CodeType:
+    """Code of the standard library or of the lab, which is not studied, so it has no points."""
+    return compile(ast.parse(path.read_bytes(), str(path)), str(path), "exec")
+
+
+@cache
+def installed() -> frozenset[str]:
+    """Names of what a program could import here, whether or not this world has it."""
+    return frozenset(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules()}
+
+
+def read_ahead(lab_files: Iterable[Path]) -> None:
+    """All that a program may come to import but its own: for a process that may not read it any longer."""
+    installed()
+    for path in lab_files:
+        rebuilt(path)
+    for name in sorted(PURE | REBUILT | MAKERS.keys()):
+        with suppress(ImportError):  # of another version or system
+            module = _real(name)
+            for part in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
+                with suppress(ImportError):
+                    _real(part.name)
+            if name in REBUILT and module.__spec__ and module.__spec__.origin:
+                rebuilt(Path(module.__spec__.origin))
+
+
+@cache
 def simulated(name: str) -> dict[str, Any] | None:
     """What a simulated module contains, but for what is the process's own."""
-    makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "threading": threads.exports, "_thread": threads.low_level, "socket": sockets.exports,
-        "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
-        "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
-        "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
-        "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
-        "io": lambda: {**system.public(io), "open": open_here},
-        "gettext": lambda: {**system.public(gettext), "gettext": str, "ngettext": plural},
-        "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
-    }  # fmt: skip
-    if name not in makers:
+    if name not in MAKERS:
         return None
     # A function kept as a class attribute (`clock = time.monotonic`) must not turn into a method.
-    contents = makers[name]().items()
+    contents = MAKERS[name]().items()
     return {word: partial(thing) if isinstance(thing, FunctionType) else thing for word, thing in contents}
 
 
@@ -128,6 +166,18 @@ def open_here(file: Any, *arguments: Any, **options: Any) -> Any:
     process = sim().operation().process
     assert process is not None
     return open_file(process, file, *arguments, **options)
+
+
+MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "threading": threads.exports, "_thread": threads.low_level, "socket": sockets.exports,
+    "time": system.time_module, "select": system.select_module, "signal": system.signal_module,
+    "os": lambda: system.OS_CALLS, "os.path": lambda: system.PATH, "random": system.random_module,
+    "datetime": system.datetime_module, "atexit": lambda: {"register": lambda function, *args: function},
+    "fcntl": system.fcntl_module, "gc": system.gc_module, "resource": system.resource_module,
+    "io": lambda: {**system.public(io), "open": open_here},
+    "gettext": lambda: {**system.public(gettext), "gettext": str, "ngettext": plural},
+    "shutil": lambda: {"get_terminal_size": lambda fallback=(80, 24): os.terminal_size(fallback)},
+}  # fmt: skip
 
 
 def report_access(owner: object, name: str, writes: bool, place: str) -> None:
@@ -184,7 +234,7 @@ class Loader:
         relative = Path(*name.split("."))
         for root in self.roots:
             for path in (root / relative.with_suffix(".py"), root / relative / "__init__.py"):
-                if path.is_file():
+                if os.path.isfile(path):  # Path.is_file raises where it may not look
                     return path, True
         if name in REBUILT:
             specification = importlib.util.find_spec(name)
@@ -193,11 +243,12 @@ class Loader:
         return None
 
     def code(self, path: Path, studied: bool) -> CodeType:
+        if not studied:
+            return rebuilt(path)
         if path not in self.codes:
             tree = ast.parse(path.read_bytes(), str(path))
-            if studied:
-                instrument(tree, path.name, accesses=self.accesses)
-                self.points |= {(str(path), line) for line in lines_with_points(tree)}
+            instrument(tree, path.name, accesses=self.accesses)
+            self.points |= {(str(path), line) for line in lines_with_points(tree)}
             self.codes[path] = compile(tree, str(path), "exec")
         return self.codes[path]
 
@@ -228,7 +279,7 @@ class Loader:
             raise ImportError(f"no module {name!r} in the explored world")
         if top in PURE or (name in sys.builtin_module_names and name.startswith("_")):
             return _real(name)
-        if importlib.util.find_spec(top) is None:
+        if top not in installed() and importlib.util.find_spec(top) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return Refused(name)
 

@@ -4,7 +4,7 @@ A link stands in the middle of each client's connection to the broker. What it h
 instant, unless a disturbance is upon it: the same that disturb real links (disturbances.py). What one of them
 delays is passed on in its time by a task of its own, which belongs to a process named `network`.
 
-What it leaves out: buffers that fill up while somebody does not read, and so the stranger who never reads.
+What it leaves out: buffers of its own that fill up. The stranger who never reads does without it (guests.py).
 """
 
 import itertools
@@ -12,27 +12,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dsjq_lab.disturbances import DISTURBANCES, Disturbance, Storm, asked_for
+from dsjq_lab.disturbances import DISTURBANCES, Disturbance, asked_for
 from dsjq_lab.sim.disk import Disk
-from dsjq_lab.sim.kernel import Kernel, Task
+from dsjq_lab.sim.guests import Guest, Passers
+from dsjq_lab.sim.kernel import Kernel
 from dsjq_lab.sim.net import Connection, Network, Stream
 from dsjq_lab.sim.process import Process
+from dsjq_lab.sim.tasks import Task
 from dsjq_lab.wire import Ear, Said
 
 END = b""  # of a stream
 
 
-class Strangers(Storm):
-    """They come and go without a word."""
-
-    def begin(self, links: object) -> None:
-        for _ in range(self.options["connections"]):
-            self.options["network"].connect("a stranger", None, self.options["broker"]).close()
-        self.bite(connections=self.options["connections"])
-
-
-SIMULATED: dict[str, type[Disturbance]] = {**DISTURBANCES, "storm": Strangers}
-del SIMULATED["slow_reader"]
+SIMULATED: dict[str, type[Disturbance]] = {**DISTURBANCES, "storm": Passers, "slow_reader": Guest}
 
 
 class Middle:
@@ -66,7 +58,7 @@ class Middle:
     def disturb(self, victim: str, verb: str, options: Mapping[str, Any]) -> bool:
         """From now on, until `calm`; False if the broker was not there to be disturbed."""
         self.count += 1
-        more = {**options, "broker": self.broker, "network": self.network}
+        more = {**options, "broker": self.broker, "network": self.network, "start": self.start}
         disturbance = SIMULATED[verb](
             lambda proof: self.tell(victim, disturbance, proof), f"{self.seed} {self.count}", more
         )
@@ -89,6 +81,10 @@ class Middle:
         if disturbance.at_once and self.disturbances.get(victim) is disturbance:
             del self.disturbances[victim]
         self.on_bite(victim, proof)
+
+    def start(self, name: str, body: Callable[[], object]) -> None:
+        """A stranger, who belongs to the network."""
+        self.kernel.start(self.process, f"network/{name}", body)
 
     def run(self) -> None:
         """Passes on what is late, when its time has come."""

@@ -7,7 +7,8 @@ receiver: bytes that have arrived and were not read, and whether the sender has 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dsjq_lab.sim.kernel import Task, sim
+from dsjq_lab.sim.kernel import sim
+from dsjq_lab.sim.tasks import Task
 
 CAPACITY = 65_536  # bytes that a sender may be ahead of the receiver
 FIRST_EPHEMERAL_PORT = 40_000
@@ -18,6 +19,7 @@ class Stream:
     """One direction of a connection."""
 
     data: bytearray = field(default_factory=bytearray)
+    capacity: int = CAPACITY
     ended: bool = False  # the sender has said that there is no more
     reset: str = ""  # how the receiver learns that the connection was broken: "reset" or "pipe"
     deaf: bool = False  # the receiver has closed its end
@@ -29,6 +31,10 @@ class Stream:
     @property
     def readable(self) -> bool:
         return bool(self.data or self.ended or self.reset)
+
+    @property
+    def room(self) -> int:
+        return self.capacity - len(self.data)
 
     def put(self, data: bytes) -> None:
         self.data += data
@@ -83,6 +89,9 @@ class Connection:
         sim().wake_all(incoming.writers)
 
 
+Pair = Callable[[str, object, object], tuple[Connection, Connection]]  # of (client, its address, whose)
+
+
 @dataclass(eq=False)
 class Listener:
     address: object
@@ -102,20 +111,20 @@ class Network:
         self.listeners: dict[object, Listener] = {}
         self.on_listen: Callable[[object], object] = lambda address: None
         self.next_port = FIRST_EPHEMERAL_PORT
-        self.pair: Callable[[str, object, object], tuple[Connection, Connection]] = (
-            lambda client, mine, address: Connection.pair(mine, address)
-        )
+        self.pair: Pair = lambda client, mine, address: Connection.pair(mine, address)
 
     def port(self) -> int:
         self.next_port += 1
         return self.next_port
 
-    def connect(self, client: str, mine: object, address: object) -> Connection:
+    def connect(
+        self, client: str, mine: object, address: object, pair: Pair | None = None
+    ) -> Connection:
         """The client's end. ConnectionRefusedError if nobody listens there."""
         listener = self.listeners.get(key(address))
         if listener is None or listener.shut:
             raise ConnectionRefusedError(111, "Connection refused")
-        here, there = self.pair(client, mine or ("127.0.0.1", self.port()), address)
+        here, there = (pair or self.pair)(client, mine or ("127.0.0.1", self.port()), address)
         listener.backlog.append(there)
         sim().wake_all(listener.acceptors)
         return here
@@ -143,7 +152,7 @@ class Endpoint:
 
     @property
     def writable(self) -> bool:
-        return self.connection is not None and len(self.connection.outgoing.data) < CAPACITY
+        return self.connection is not None and self.connection.outgoing.room > 0
 
     @property
     def readers(self) -> list[Task]:

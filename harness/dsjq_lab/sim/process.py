@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from dsjq_lab.sim.disk import Disk
-from dsjq_lab.sim.kernel import Endless, Kernel, Task
+from dsjq_lab.sim.kernel import Kernel
+from dsjq_lab.sim.tasks import Endless, Task
 
 OUTPUT_MAX = 1_000_000  # letters that one process may print
 

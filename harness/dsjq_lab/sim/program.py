@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsjq_lab.sim.disk import Disk
-from dsjq_lab.sim.kernel import Endless, Kernel, Stuck, Task
+from dsjq_lab.sim.kernel import Kernel
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.net import Network
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.schedule import Strategy
+from dsjq_lab.sim.tasks import Endless, Stuck, Task
 
 
 class Outcome(NamedTuple):

@@ -9,10 +9,12 @@ the tasks still come by their points: that is what makes schedules shrink (shrin
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dsjq_lab.sim.kernel import FOREVER, Deviation
+from dsjq_lab.sim.countdown import FOREVER
+from dsjq_lab.sim.tasks import Deviation
 
 if TYPE_CHECKING:
-    from dsjq_lab.sim.kernel import Kernel, Task
+    from dsjq_lab.sim.kernel import Kernel
+    from dsjq_lab.sim.tasks import Task
 
 
 class Strategy:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dsjq_lab.sim.experiment import Experiment, Run
-from dsjq_lab.sim.kernel import Deviation, Place
+from dsjq_lab.sim.loader import SimUnsupported
 from dsjq_lab.sim.shrink import Shrinker
 from dsjq_lab.sim.strategies import STRATEGIES, Default, Seeded
+from dsjq_lab.sim.tasks import Deviation, Place
 
 
 class Failure(NamedTuple):
@@ -66,6 +67,8 @@ class Search:
             run = self.experiment.play(self.make(seed) if self.points else Default(seed))
             self.points = self.points or max(100, run.kernel.steps)
         run = self.as_wanted(run)
+        if run.failures and run.kernel.refused:
+            raise SimUnsupported(f"{run.kernel.refused[0]}, and where the program went on, a run failed")
         self.runs += 1
         self.interrupted_at |= run.kernel.interrupted_at
         self.courses.add(hash(tuple(run.kernel.trail)))
@@ -89,7 +92,7 @@ class Search:
                 return self.examined(seed, run, shrink_s)
         return None
 
-    def examined(self, seed: int, run: Run, shrink_s: float = 40.0) -> Failure:
+    def examined(self, seed: int, run: Run, shrink_s: float) -> Failure:
         again = self.experiment.replay(run.schedule)
         if again.digest != run.digest:
             raise NotDeterministic(f"seed {seed}: {first_difference(run, again)}")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.experiment import Experiment, Run
-from dsjq_lab.sim.kernel import Deviation
 from dsjq_lab.sim.schedule import Strategy
 from dsjq_lab.sim.strategies import STRATEGIES, Few
+from dsjq_lab.sim.tasks import Deviation
 
 KINDS = ("draw", "late", "stall")  # not needed as often as not, so tried away together
 SMALL_JOBS, SMALL_RUNS = (1, 3, 8), 20  # for a new and shorter story: sizes, and runs of each

@@ -18,11 +18,11 @@ from dsjq_lab.library import NotFound
 from dsjq_lab.report.explain import explain
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.experiment import Experiment, Run
-from dsjq_lab.sim.kernel import Deviation
 from dsjq_lab.sim.schedule import as_lists, from_lists
 from dsjq_lab.sim.search import Failure
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller
+from dsjq_lab.sim.tasks import Deviation
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import VIOLATED
 

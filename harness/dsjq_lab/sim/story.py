@@ -14,9 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from dsjq_lab.sim.kernel import START_NS, Deviation, Task
+from dsjq_lab.sim.kernel import START_NS
 from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.schedule import Replay
+from dsjq_lab.sim.tasks import Deviation, Task
 
 
 class Step(NamedTuple):

@@ -22,11 +22,11 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from dsjq_lab.sim.kernel import FOREVER
+from dsjq_lab.sim.countdown import FOREVER
 from dsjq_lab.sim.schedule import Strategy
 
 if TYPE_CHECKING:
-    from dsjq_lab.sim.kernel import Task
+    from dsjq_lab.sim.tasks import Task
 
 POINTS = 20_000  # of a run, as long as nobody has counted them
 STALLS_MAX = 2

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Self
 
 from dsjq_lab.sim.kernel import sim
-from dsjq_lab.sim.net import CAPACITY, Connection, Endpoint, Listener, Network, Stream, key
+from dsjq_lab.sim.net import Connection, Endpoint, Listener, Network, Stream, key
 from dsjq_lab.sim.process import Process
 
 PEEK, DONT_WAIT = int(real.MSG_PEEK), int(real.MSG_DONTWAIT)
@@ -144,7 +144,6 @@ class Socket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         sim().operation(self)
-        self._check_open()
         return self._receive(bufsize, flags)
 
     def _receive(self, count: int, flags: int = 0) -> bytes:
@@ -188,9 +187,9 @@ class Socket:
             raise BrokenPipeError(32, "Broken pipe")
         connection = self.endpoint.connection
         incoming, outgoing = connection.incoming, connection.outgoing
-        if len(outgoing.data) >= CAPACITY:
+        if outgoing.room <= 0:
             self._wait(
-                lambda: len(outgoing.data) < CAPACITY or outgoing.deaf or bool(incoming.reset),
+                lambda: outgoing.room > 0 or outgoing.deaf or bool(incoming.reset),
                 outgoing.writers, timeout,
             )  # fmt: skip
         if incoming.reset:
@@ -203,7 +202,7 @@ class Socket:
         kernel = sim()
         if kernel.watcher:
             kernel.watcher.released(kernel.current, outgoing)
-        sent = data[: CAPACITY - len(outgoing.data)]
+        sent = data[: outgoing.room]
         outgoing.put(sent)
         return len(sent)
 

@@ -20,7 +20,7 @@ import time as real_time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
-from dsjq_lab.sim.disk import os_calls, path_calls
+from dsjq_lab.sim.calls_of_files import os_calls, path_calls
 from dsjq_lab.sim.kernel import Kernel, sim
 from dsjq_lab.sim.net import Endpoint
 from dsjq_lab.sim.process import Process
@@ -98,13 +98,14 @@ def select(
     readers: Iterable[Any], writers: Iterable[Any], others: Iterable[Any], timeout: float | None = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
     kernel = tick()
-    deadline_ns = kernel.deadline(timeout)
+    deadline_ns = kernel.deadline(timeout) if timeout else None
     reading = [(thing, endpoint(thing)) for thing in readers]
     writing = [(thing, endpoint(thing)) for thing in writers]
     while True:
         readable = [thing for thing, end in reading if end.readable]
-        writable = [thing for thing, end in writing if end.writable]
-        if readable or writable or timeout == 0 or (deadline_ns is not None and deadline_ns <= kernel.now_ns):
+        writable = [thing for thing, end in writing if end.writable] if writing else []
+        is_over = timeout == 0 or (deadline_ns is not None and deadline_ns <= kernel.now_ns)
+        if readable or writable or is_over:
             return readable, writable, []
         lists = [end.readers for _, end in reading] + [end.writers for _, end in writing]
         kernel.block("select", deadline_ns, *lists)
