@@ -1,4 +1,7 @@
-"""Are the patients of `exercises/repair` judged as they should be? `python -m bench repairs [PATIENT…]`
+"""Are the patients of `exercises/repair` judged as they should be?
+
+    python -m bench repairs --times 3 --book repairs.jsonl
+    python -m bench repairs 04-deniz
 
 Of each: a trivial story earns nothing; the instructor's earns its points, and the broker nothing as long as
 it is as it was; repaired it earns everything. Answers are in tests/answers/repair, which no student is given.
@@ -12,6 +15,7 @@ from typing import NamedTuple
 
 import yaml
 
+from bench._book import Found, measured
 from dsjq_lab.brokers import Dsjq
 from dsjq_lab.grading import exercise, judge, repair
 
@@ -63,19 +67,30 @@ def earned(name: str, broker: str, story: str) -> list[int | None]:
     return [mark.earned if mark.is_decided else None for mark in marks]
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench repairs")
-    parser.add_argument("patients", nargs="*", default=names())
+def measure(name: str, what: str, time_nr: int) -> Found:
+    started_s = time.monotonic()
+    case = Case.of(name)
+    broker, story = {"trivial": (case.sick, case.trivial), "unrepaired": (case.sick, case.story),
+                     "repaired": (case.sound, case.story)}[what]  # fmt: skip
+    return {"points": earned(name, broker, story), "seconds": round(time.monotonic() - started_s, 1)}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench repairs", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("patients", nargs="*", default=names(), help="e.g. 02-ben; all, if none is said")
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
+    parser.add_argument("--book", type=Path, metavar="F", help="what is in there is not judged again")
     args = parser.parse_args(argv)
-    for name in args.patients:
-        case = Case.of(name)
-        submissions = {"trivial": (case.sick, case.trivial), "unrepaired": (case.sick, case.story),
-                       "repaired": (case.sound, case.story)}  # fmt: skip
-        for what, (broker, story) in submissions.items():
-            for _ in range(args.times):
-                started_s = time.monotonic()
-                points = earned(name, broker, story)
-                right = "" if points == EXPECTED[what] else f"   WRONG: should be {EXPECTED[what]}"
-                seconds = time.monotonic() - started_s
-                print(f"{name:<10} {what:<11} {points} {seconds:6.1f} s{right}", flush=True)
+    units = [(name, what, number) for name in args.patients for number in range(args.times)
+             for what in EXPECTED]  # fmt: skip
+    wrong = 0
+    folders = [ROOT / "exercises" / "repair", ANSWERS]
+    for (name, what, _), found in measured(units, measure, args.book, folders, args.jobs):
+        is_wrong = found["points"] != EXPECTED[str(what)]
+        wrong += is_wrong
+        told = f"   WRONG: should be {EXPECTED[str(what)]}" if is_wrong else ""
+        print(f"{name:<10} {what:<11} {found['points']} {found['seconds']:6.1f} s{told}", flush=True)
+    print(f"{len(units) - wrong} of {len(units)} as they should be")
+    return 1 if wrong else 0

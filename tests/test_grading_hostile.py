@@ -7,6 +7,7 @@ said here of killing the grader or reading its files holds there alone.
 import json
 import os
 import secrets
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from dsjq_lab.grading import formats, grade, isolation
 from dsjq_lab.grading.limits import MIB, Limits
+from dsjq_lab.processes import wait_until
 
 LIMITS = Limits(memory_bytes=200 * MIB, processes=40, disk_bytes=50 * MIB, file_bytes=30 * MIB)
 HASTY = LIMITS._replace(ready_s=1.5)
@@ -195,6 +197,44 @@ def test_a_grader_that_is_told_to_end_leaves_a_file_that_says_so(graded, tmp_pat
     assert "stopped before its end (SIGTERM)" in report.grader_error and report.score is None
     assert kept[-1] == report
     assert formats.NO_SCORE in json.loads(formats.as_gradescope(report))["output"]
+
+
+def test_a_folder_may_vanish_while_it_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "all" / "part").mkdir(parents=True)
+    (tmp_path / "all" / "file").write_bytes(bytes(8192))
+    look = os.lstat
+
+    def lstat(path, **options):
+        found = look(path, **options)
+        with suppress(FileNotFoundError):
+            os.rename(tmp_path / "all" / "part", tmp_path / "elsewhere")
+        return found
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert isolation.disk_bytes(tmp_path / "all") >= 8192
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize("deed", ["", "background()\n"], ids=["a broker", "a daemon"])
+def test_a_grader_that_is_killed_leaves_a_valid_file_and_nobody(deed, tmp_path):
+    exercise, submission, out = tmp_path / "exercise", tmp_path / "submission", tmp_path / "results.json"
+    exercise.mkdir()
+    submission.mkdir()
+    (exercise / "exercise.yaml").write_text(EXERCISE)
+    (exercise / "talk.txt").write_text(TALK)
+    token = secrets.token_hex(8)
+    (submission / "broker.py").write_text(SERVER + deed + "serve(lambda c: time.sleep(1000))")
+    (submission / "broker.cmd").write_text(f"python3 broker.py {token} {{port}}")
+    words = [str(exercise), "--submission", str(submission), "--format", "gradescope", "--out", str(out)]
+    grader = subprocess.Popen([sys.executable, "-m", "dsjq_lab", "grade", *words])
+    try:
+        assert wait_until(lambda: len(running(token)) > len(deed.split()), 60)  # the broker, and what it left
+    finally:
+        grader.kill()
+    assert grader.wait() == -9
+    assert wait_until(lambda: not running(token), 10)
+    result = json.loads(out.read_text())
+    assert formats.NO_SCORE in result["output"] and grade.UNFINISHED in result["output"]
 
 
 def test_a_bug_of_the_grader_is_no_zero(graded, tmp_path, monkeypatch):

@@ -59,6 +59,9 @@ def test_what_is_named_in_passing_is_there_too():
     for row in re.findall(r"^\| \d+\. .+?\|.+?\| (.+?) \|", table, re.MULTILINE):
         for name in re.findall(r"`([a-z_]+)`", row):
             assert library.find("scenarios", name)
+    beliefs = page.partition("## What people believe")[2].partition("## Words")[0]
+    for refutation in re.findall(r"^\| .+? \| (.+?) \|$", beliefs, re.MULTILINE)[2:]:
+        assert [name for name in re.findall(r"`([a-z_]+)`", refutation) if library.find("scenarios", name)]
 
 
 @pytest.mark.parametrize(("number", "text"), LAB.findall((ROOT / "LAB.md").read_text()))

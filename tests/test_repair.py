@@ -68,6 +68,15 @@ def test_a_story_that_every_broker_passes_earns_nothing(tmp_path):
     assert trivial.verdict == FAILED and "in 0 of 40 schedules" in trivial.evidence
 
 
+def test_a_bug_that_any_story_meets_now_and_then_has_to_be_made_likely(tmp_path):
+    case = repairs.Case.of("12-lea")
+    (tmp_path / repair.OWN).write_text(case.trivial)
+    (tmp_path / exercise.PATIENT).write_text(case.sick)
+    asked = exercise.load(ROOT / "exercises" / "repair" / "12-lea").checks[0]
+    trivial = judge.find(asked, Dsjq(tmp_path / exercise.PATIENT), 1.0)
+    assert trivial.verdict == FAILED and "it should in at least 16" in trivial.evidence
+
+
 def test_a_story_that_accuses_the_reference_earns_nothing_and_is_told_why(tmp_path):
     hasty = STORY.replace("10s", "1ms").replace("no_lost_job", "everything_finishes")
     hasty += "workers: {work_time: 2s}\nbroker: {ack_timeout: 1s, max_attempts: 2}\n"

@@ -51,6 +51,15 @@ def test_so_it_is_in_javascript(stage):
     assert {mark.name: mark.evidence for mark in marks if mark.verdict != PASSED} == {}
 
 
+@NODE
+@pytest.mark.parametrize("stage", [2, 4])  # 3 asks for a lock, and node has nothing to lock
+def test_in_javascript_too_the_solution_before_does_not(stage):
+    broker = stages.solution(stages.before(stage), stage, "js")
+    finding = judge.find(talks(stage)[0], broker, time_scale=0.2)
+    assert finding.verdict == FAILED
+    assert "<-- expected: " in finding.evidence
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_starter_has_two_points(language):
     folder = STARTERS / {"py": "python", "js": "javascript"}[language]

@@ -31,7 +31,8 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.ports import can_bind
 
 POLL_INTERVAL_S = 0.002
-CLOSE_TIMEOUT_S = 5
+CLOSE_TIMEOUT_S = 20  # of a machine with a hundred others at work
+FORKING_S = 0.2  # who went into the background is overlooked while one process hands over to the next
 LOG_LINES_SHOWN, LOG_BYTES_SHOWN = 5, 2000
 LOCAL = {"127.0.0.1", "0.0.0.0", "::"}  # where a server must listen for its clients to reach it
 
@@ -199,10 +200,7 @@ class Processes:
 
     def _why_it_ended(self, process: Process, port: int) -> str:
         """What is known of a server that never listened, with the two mistakes that look like a mystery."""
-        left_behind = {member.pid for member in family(self._warden.pid)[1:]}
-        for running in self._running.values():
-            left_behind -= {member.pid for member in family(running.pid)}
-        if process.exit_status == 0 and left_behind:
+        if process.exit_status == 0 and wait_until(self._left_behind, FORKING_S):
             return (
                 "went into the background. The lab can only watch and kill what stays its child: "
                 "a broker must run in the foreground, not fork away"
@@ -214,6 +212,13 @@ class Processes:
                 "(TIME_WAIT).\n  A server that is to come back at once must set SO_REUSEADDR before it binds"
             )
         return what
+
+    def _left_behind(self) -> bool:
+        """Whether somebody runs who is no child of ours, nor of one."""
+        strangers = {member.pid for member in family(self._warden.pid)[1:]}
+        for running in self._running.values():
+            strangers -= {member.pid for member in family(running.pid)}
+        return bool(strangers)
 
     def resources(self, process: Process) -> dict[str, int]:
         """What it and its descendants use; empty if it has ended."""

@@ -30,6 +30,7 @@ class Patient(Strict):
 
     asks: Literal["scenario", "repair"]
     keeps: bool = False  # its jobs, in a folder
+    shown_in: AtLeastOne = 8  # of the 40 schedules of a scenario that asks for points
     live: bool = False  # no scenario is explored: nearly every schedule shows the bug
 
 

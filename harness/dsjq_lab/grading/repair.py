@@ -3,7 +3,8 @@
 A scenario earns its points if the patient breaks a promise that it names under `focus`, and the reference
 breaks none. That is decided on schedules that are always the same ones (explored), so no grade is a matter of
 luck; where the explored world lacks a fault, on real processes. A bug that is a race shows in some schedules
-only, but nearly any scenario meets it in a few: so it must show in a fifth of them.
+only, but nearly any scenario meets it in a few: so it must show in a fifth of them, or in more, as the
+exercise says.
 
 A repair earns its points on a scenario that showed the bug, and on the library beside it: who has mended one
 thing may have broken another. Without such a scenario nothing shows that anything was repaired.
@@ -27,7 +28,7 @@ from dsjq_lab.verdict import VIOLATED
 
 OWN = "story.yaml"  # beside the broker.py that it is about
 EXPLORED = "schedules"
-SCHEDULES, SHOWN_IN = 40, 8
+SCHEDULES = 40
 SCHEDULES_BESIDE = 20
 LIVE_RUNS = 3
 JOBS_MAX, CLIENTS_MAX, FAULTS_MAX, SECONDS_MAX = 100, 16, 20, 60.0
@@ -87,7 +88,7 @@ def told_apart(patient: Path, own: Path, terms: Patient) -> Count:
     """How often the patient breaks its promise, where the reference breaks none; else NotShown."""
     focus = readable(own, terms).focus
     sick = count(own, Dsjq(patient), focus, live=terms.live)
-    named, enough = ", ".join(focus), SHOWN_IN if sick.how == EXPLORED else sick.runs
+    named, enough = ", ".join(focus), terms.shown_in if sick.how == EXPLORED else sick.runs
     if sick.broken < enough:
         raise NotShown(f"The broker broke {named} in {sick.broken} of {sick.runs} {sick.how}; "
                        f"it should in at least {enough}.")  # fmt: skip
