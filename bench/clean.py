@@ -19,7 +19,7 @@ from typing import Any
 
 from dsjq_lab import scenario
 from dsjq_lab.sim.experiment import Experiment
-from dsjq_lab.sim.loader import SimUnsupported
+from dsjq_lab.sim.library import SimUnsupported
 from dsjq_lab.sim.search import Search
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"

@@ -5,12 +5,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
-from dsjq_lab.disturbances import DISTURBANCES, asked_for
+from dsjq.extensions.binary import Frames
+from dsjq.messages import Ack, Empty, Error, Ok, Ping, Pong, Submit
+from dsjq_lab.disturbances import DISTURBANCES, Coalesce, asked_for
 from dsjq_lab.proxy import Proxy
 from dsjq_lab.scenario import VERBS
+from dsjq_lab.tongues import FRAMES, LINES
 from dsjq_lab.wire import Ear
 
 TIMEOUT_S = 5
@@ -227,7 +231,7 @@ def test_half_of_what_was_cut_is_no_arrival(proxy):
 
 
 def test_bytes_of_another_language_are_bytes_and_secrets_are_no_ones_business(echo):
-    proxy = Proxy(echo, seed=1, speaks_lines=False)
+    proxy = Proxy(echo, seed=1, tongue=None)
     with call(proxy) as conn:
         assert echoed(conn, b"\0\1\n\2") == b"\0\1\n\2"
     assert record(proxy, "up") == [(None, 4, True)]
@@ -237,6 +241,44 @@ def test_bytes_of_another_language_are_bytes_and_secrets_are_no_ones_business(ec
 
 
 def test_replies_to_what_was_joined_never_reach_the_client_however_late_and_in_pieces() -> None:
-    stream = SimpleNamespace(unasked=2)
+    stream = SimpleNamespace(unasked=2, tongue=LINES)
     heard = [asked_for(stream, data) for data in (b"OK PO", b"NG\nOK PONG", b"\nJOB_ID 7\n", b"OK PONG\n")]
     assert heard == [b"", b"", b"JOB_ID 7\n", b"OK PONG\n"]
+
+
+def framed(*messages: object) -> bytes:
+    coding = Frames()
+    return coding.wrap(b"".join(coding.encode_reply(message) for message in messages))
+
+
+@pytest.mark.parametrize(("answers", "heard"), [
+    ([[Pong()], [Ok()]], [[], [Ok()]]),
+    ([[Pong(), Ok()], [Pong()]], [[Ok()], [Pong()]]),
+    ([[Pong(), Ok(), Empty()]], [[Ok(), Empty()]]),
+])  # fmt: skip
+def test_an_answer_to_what_was_joined_leaves_the_frame_that_it_shares(answers, heard) -> None:
+    stream = SimpleNamespace(unasked=1, tongue=FRAMES)
+    told = [asked_for(stream, framed(*messages)) for messages in answers]
+    assert told == [framed(*messages) if messages else b"" for messages in heard]
+
+
+def test_a_frame_is_found_asked_and_spoilt() -> None:
+    (submit, ack), coding = (Submit(b"a\nb"), Ack(7, None)), Frames()
+    frames = [coding.wrap(coding.encode_command(command)) for command in (submit, ack)]
+    assert [FRAMES.asks(frame, "submit") for frame in frames] == [True, False]
+    assert [FRAMES.asks(frame, "ack") for frame in frames] == [False, True]
+    assert list(Frames().commands(FRAMES.ping)) == [Ping()]
+    (refused,) = Frames().commands(FRAMES.spoilt(frames[0]))
+    assert isinstance(refused, Error) and refused.code == "UNKNOWN_COMMAND"
+    assert FRAMES.left(frames[0] + frames[1], 0) == 0
+    assert FRAMES.left(frames[0][:-2], 0) == 2 and FRAMES.left(frames[0][-2:], 2) == 0
+
+
+@pytest.mark.parametrize(("torn", "begins"), [(3, False), (None, True)])
+def test_where_frames_are_torn_in_their_length_nobody_guesses(torn: int | None, begins: bool) -> None:
+    listener = Coalesce(lambda proof: None, "", {})
+    stream = Mock(tongue=FRAMES, passed_bytes=0)
+    assert not listener.begins(stream, b"HELLO binary/1\n")
+    stream.passed_bytes = 15
+    assert listener.begins(stream, FRAMES.ping[:torn])
+    assert listener.begins(stream, FRAMES.ping) == begins

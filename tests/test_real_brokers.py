@@ -104,6 +104,15 @@ def test_a_topic_is_not_played_where_there_are_no_exchanges(name: str) -> None:
         runs.play(ROOT / "scenarios" / "topic_fanout.yaml", broker=kind(name))
 
 
+@pytest.mark.parametrize(("name", "verb"), [
+    ("corrupted_wire", "corrupt"), ("sliced_and_joined", "coalesce"), ("reply_lost_on_the_way", "lose_reply"),
+])  # fmt: skip
+def test_what_must_understand_the_clients_is_not_played_with_them(name: str, verb: str) -> None:
+    """It would make nonsense of what is said, and the broker would be accused of that."""
+    with pytest.raises(LabError, match=f"{name} is not played with redis-stream: a {verb} does not"):
+        runs.play(ROOT / "scenarios" / f"{name}.yaml", broker=kind("redis-stream"))
+
+
 def test_nats_keeps_a_dead_job_in_its_stream(tmp_path: Path) -> None:
     broker = kind("nats")
     from dsjq_lab.clients.nats import CONSUMER, Nats

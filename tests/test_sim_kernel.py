@@ -8,7 +8,8 @@ import pytest
 from dsjq_lab.sim.disk import Disk
 from dsjq_lab.sim.exhaustive import exhaust
 from dsjq_lab.sim.kernel import START_NS, Kernel
-from dsjq_lab.sim.loader import Loader, SimUnsupported
+from dsjq_lab.sim.library import SimUnsupported
+from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.net import Network
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.program import run_program

@@ -18,7 +18,7 @@ from dsjq_lab.results import judged
 from dsjq_lab.sim import explore as exploring
 from dsjq_lab.sim import stacks, stored
 from dsjq_lab.sim.experiment import Experiment, excused
-from dsjq_lab.sim.loader import SimUnsupported
+from dsjq_lab.sim.library import SimUnsupported
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
 from dsjq_lab.sim.story import Teller

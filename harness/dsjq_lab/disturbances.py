@@ -25,15 +25,6 @@ PIECE_GAP_NS = 500_000  # so that the reader sees one piece before the next arri
 STUCK_NS = 1_000_000_000  # a broker that takes nothing for so long waits for its reader
 GUEST_BUFFER_BYTES = 8192
 GUEST_TIMEOUT_S = 0.5
-QUESTIONS = {  # which commands a client may mean by its operation
-    "submit": (b"SUBMIT", b"PUT"),
-    "reserve": (b"REQUEST", b"RESERVE"),
-    "ack": (b"ACK",),
-    "fail": (b"FAIL",),
-    "touch": (b"TOUCH",),
-    "release": (b"RELEASE",),
-    "any": (b"",),
-}
 
 
 class Piece(NamedTuple):
@@ -164,37 +155,43 @@ class Slice(Disturbance):
             yield Piece(number * PIECE_GAP_NS, data[start : start + size])
 
 
-class Coalesce(Disturbance):
-    """Each question arrives in one piece with another, a PING whose answer the client never sees."""
-
-    PING = b"PING\n"
+class Listener(Disturbance):
+    """It must understand what is said, and so it knows where messages begin (tongues.py)."""
 
     def __init__(self, *told: Any) -> None:
         super().__init__(*told)
-        self.fresh = Lines()
+        self.left: dict[Stream, float] = {}  # of the message that passes there
+
+    def begins(self, stream: "Stream", data: bytes) -> bool:
+        """Whether a message does, with these bytes."""
+        if stream.tongue.greets_in_lines and not stream.passed_bytes:
+            return False
+        left = self.left.get(stream, 0)
+        self.left[stream] = stream.tongue.left(data, left)
+        return left == 0
+
+
+class Coalesce(Listener):
+    """Each question arrives in one piece with another, a PING whose answer the client never sees."""
 
     def treat(self, stream: "Stream", data: bytes, now_ns: int) -> Iterator[Piece]:
-        if stream.direction == "up" and self.fresh.begins(stream, data) and self.strikes():
+        if stream.direction == "up" and self.begins(stream, data) and self.strikes():
             stream.connection.down.unasked += 1
-            data = self.PING + data
+            data = stream.tongue.ping + data
             self.bite(joined_bytes=len(data))
         yield Piece(0, data)
 
 
-class Corrupt(Disturbance):
-    """The highest bit of a line's first byte is flipped: no command, and no reply, begins so.
+class Corrupt(Listener):
+    """A bit of a message's first word is flipped, so that it is no command, and no reply, any more.
 
     The greeting is spared: who does not agree on a language has nothing else to say.
     """
 
-    def __init__(self, *told: Any) -> None:
-        super().__init__(*told)
-        self.fresh = Lines()
-
     def treat(self, stream: "Stream", data: bytes, now_ns: int) -> Iterator[Piece]:
-        fresh, greets = self.fresh.begins(stream, data), not stream.passed_bytes
+        fresh, greets = self.begins(stream, data), not stream.passed_bytes
         if fresh and not greets and self.concerns(stream) and self.strikes():
-            data = bytes([data[0] ^ 0x80]) + data[1:]
+            data = stream.tongue.spoilt(data)
             self.bite(flipped_bits=1)
         yield Piece(0, data)
 
@@ -230,7 +227,7 @@ class Cut(Disturbance):
         self.bite(cut_bytes=len(data) - half)
 
 
-class LoseReply(Disturbance):
+class LoseReply(Listener):
     """The question arrives, its answer does not, nor anything that comes after it on this connection.
 
     For a reply does not say which question it belongs to: the next one would be taken for the one lost.
@@ -238,13 +235,9 @@ class LoseReply(Disturbance):
 
     at_once = True
 
-    def __init__(self, *told: Any) -> None:
-        super().__init__(*told)
-        self.fresh = Lines()
-
     def treat(self, stream: "Stream", data: bytes, now_ns: int) -> Iterator[Piece]:
-        asked = stream.direction == "up" and self.fresh.begins(stream, data)
-        if asked and data.startswith(QUESTIONS[self.options["to"]]):
+        asked = stream.direction == "up" and self.begins(stream, data)
+        if asked and stream.tongue.asks(data, self.options["to"]):
             stream.connection.down.lost_to = self
         yield Piece(0, data)
 
@@ -294,22 +287,10 @@ class Storm(Disturbance):
 
 def asked_for(stream: Any, data: bytes) -> bytes:
     """Without the replies to what Coalesce has asked: they may come when it is over."""
-    while stream.unasked and b"\n" in data:
+    while stream.unasked and (rest := stream.tongue.without_first(data)) is not None:
         stream.unasked -= 1
-        data = data.partition(b"\n")[2]
+        data = rest
     return b"" if stream.unasked else data
-
-
-class Lines:
-    """Tells whether some bytes begin a line of their stream."""
-
-    def __init__(self) -> None:
-        self.amid: set[Stream] = set()
-
-    def begins(self, stream: "Stream", data: bytes) -> bool:
-        begins = stream not in self.amid
-        (self.amid.discard if data.endswith(b"\n") else self.amid.add)(stream)
-        return begins
 
 
 DISTURBANCES: dict[str, type[Disturbance]] = {

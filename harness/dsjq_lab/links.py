@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dsjq_lab.disturbances import Disturbance, asked_for
+from dsjq_lab.tongues import LINES
 from dsjq_lab.wire import Ear, Said
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Stream:
         near, far = connection.near, connection.far
         self.source, self.sink = (near, far) if direction == "up" else (far, near)
         self.waiting: deque[tuple[int, bytes, list[Said]]] = deque()  # (when it may leave, what, its end)
-        self.ear = Ear(connection.client, connection.number, direction, connection.proxy.speaks_lines)
+        tongue = connection.proxy.tongue
+        self.ear = Ear(connection.client, connection.number, direction, tongue is LINES)
+        self.tongue = tongue or LINES  # who must understand does not come where nothing is understood
         self.waiting_bytes = self.passed_bytes = 0
         self.unasked = 0  # replies on their way, to what its sink did not ask
         self.ended = False  # its source has said all

@@ -88,7 +88,7 @@ class LiveWorld:
             there = broker.reached_at(self.place)
             self.proxy = Proxy(
                 (there.host, there.port), scenario.seed, authority,
-                speaks_lines=broker.speaks_lines and not self.door,
+                tongue=None if self.door else broker.tongue,
             )  # fmt: skip
             self.selector.register(self.proxy, selectors.EVENT_READ, self.hear_proxy)
         self.ready_timeout_s: float = broker.ready_within_s or min(READY_TIMEOUT_S, scenario.finish_within_s)

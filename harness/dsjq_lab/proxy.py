@@ -20,6 +20,7 @@ from typing import Any
 from dsjq_lab.disturbances import DISTURBANCES, Disturbance
 from dsjq_lab.links import HARD, READ, Connection
 from dsjq_lab.ports import PortLease
+from dsjq_lab.tongues import LINES, Tongue
 from dsjq_lab.wire import Said
 
 TICK_S = 0.02
@@ -31,10 +32,10 @@ class Proxy:
     """For one thread, which selects on it (it has a fileno) and then calls `receive`; leaving it ends all."""
 
     def __init__(
-        self, broker: tuple[str, int], seed: int, authority: str = "", *, speaks_lines: bool = True
+        self, broker: tuple[str, int], seed: int, authority: str = "", *, tongue: Tongue | None = LINES
     ) -> None:
         """`authority`, a file, signed the certificate of a broker that speaks TLS: guests must, too."""
-        self.broker, self.seed, self.authority, self.speaks_lines = broker, seed, authority, speaks_lines
+        self.broker, self.seed, self.authority, self.tongue = broker, seed, authority, tongue
         self.said: list[Said] = []  # all that passed, or should have
         self.numbers = itertools.count(1)  # of connections
         self.lock = threading.RLock()  # between the thread that moves bytes and the one that disturbs them

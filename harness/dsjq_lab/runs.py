@@ -74,8 +74,8 @@ def unplayable(played: Scenario, broker: Broker) -> str:
     """What the scenario asks for that is not to be had of this broker; empty if all is."""
     if played.topic and broker.lacks_topics:
         return f"it has no exchanges to bind to, since {broker.lacks_topics}"
-    deaf = [fault.verb for fault in played.faults if fault.listens and not broker.speaks_lines]
-    return f"its clients do not speak lines, and a {deaf[0]} understands nothing else" if deaf else ""
+    deaf = [fault.verb for fault in played.faults if fault.listens and broker.tongue is None]
+    return f"a {deaf[0]} does not understand the language of its clients" if deaf else ""
 
 
 def root() -> Path:

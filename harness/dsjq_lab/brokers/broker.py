@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from dsjq_lab import workload
 from dsjq_lab.door import Door
+from dsjq_lab.tongues import LINES, Tongue
 
 
 class Place(NamedTuple):
@@ -28,7 +29,7 @@ class Broker(ABC):
     core: bool  # speaks the four core commands alone: it is not greeted, and nobody asks for its counts
     is_python: bool  # started as `python FILE …` or `python -m MODULE …`: the lab can load its shim first
     limits_attempts: bool  # it was told the limit, so that it may be held to it
-    speaks_lines = True  # on the wire; what is said in another language is recorded as bytes alone
+    tongue: ClassVar[Tongue | None] = LINES  # on the wire; of what is said in another, only bytes are seen
     gives_back_at_disconnect = True  # else a job waits for the end of its lease, also if its worker is gone
     has_door = False  # can be told to speak TLS, and whom to let in
     ready_within_s: float | None = None  # None: it is quick

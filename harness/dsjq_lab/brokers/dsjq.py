@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dsjq_lab.brokers.broker import Broker, Place
+from dsjq_lab.tongues import FRAMES
 
 
 class Dsjq(Broker):
@@ -40,7 +41,7 @@ class Dsjq(Broker):
 class DsjqFrames(Dsjq):
     """The installed one; its clients speak frames to it."""
 
-    speaks_lines = False
+    tongue = FRAMES
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ class Real(Broker):
     core = True
     is_python = False
     limits_attempts = False
-    speaks_lines = False
+    tongue = None
     not_asked: ClassVar[Mapping[str, str]] = {"replies_match": OWN_CLIENT, "no_leak": OWN_POOLS}
     scheme: ClassVar[str]  # of its address
     ports: ClassVar[Mapping[str, int]]  # where it listens, by scheme, if an address does not say

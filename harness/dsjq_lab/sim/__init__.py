@@ -8,8 +8,8 @@ How it works, and where to read on:
   schedule.py, strategies.py).
 - The code under study is not changed. Its modules are loaded into simulated processes, with points put
   between their statements, and `threading`, `socket`, `time`, `os` and their like replaced by simulated
-  ones (loader.py, points.py, process.py; std/, on top of net.py and disk.py). So is a single program by
-  itself, without a lab (program.py).
+  ones (loader.py, points.py, process.py; library.py and std/, on top of net.py and disk.py). So is a single
+  program by itself, without a lab (program.py).
 - The lab is not changed either. The conductor is a task among the others; the clients are the clients of
   the live world, and so are the history, the checkers and the report (world.py, experiment.py). A fault of
   the network treats bytes as in the live proxy, and has only its place and its clock from here (middle.py,

@@ -24,7 +24,7 @@ from dsjq_lab.errors import LabError
 from dsjq_lab.sim import stored
 from dsjq_lab.sim.exhaustive import exhaust
 from dsjq_lab.sim.experiment import Experiment
-from dsjq_lab.sim.loader import read_ahead
+from dsjq_lab.sim.library import read_ahead
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
 from dsjq_lab.sim.story import Teller

@@ -19,6 +19,7 @@ from dsjq_lab.sim.kernel import Kernel
 from dsjq_lab.sim.net import Connection, Network, Stream
 from dsjq_lab.sim.process import Process
 from dsjq_lab.sim.tasks import Task
+from dsjq_lab.tongues import LINES
 from dsjq_lab.wire import Ear, Said
 
 END = b""  # of a stream
@@ -100,7 +101,7 @@ class Half:
 
     def __init__(self, link: "Link", direction: str, source: Stream, sink: Stream) -> None:
         self.connection, self.direction, self.source, self.sink = link, direction, source, sink
-        self.ear = Ear(link.client, link.number, direction, True)
+        self.ear, self.tongue = Ear(link.client, link.number, direction, True), LINES
         self.waiting: deque[tuple[int, bytes, list[Said]]] = deque()  # (when it may leave, what, its end)
         self.passed_bytes = self.unasked = 0
         self.ended = self.done = False  # its source has said all; and its sink was told so

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dsjq_lab.sim.experiment import Experiment, Run
-from dsjq_lab.sim.loader import SimUnsupported
+from dsjq_lab.sim.library import SimUnsupported
 from dsjq_lab.sim.shrink import Shrinker
 from dsjq_lab.sim.strategies import STRATEGIES, Default, Seeded
 from dsjq_lab.sim.tasks import Deviation, Place

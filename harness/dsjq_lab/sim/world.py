@@ -21,7 +21,8 @@ from dsjq_lab.processes import describe
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.sim.disk import Disk, Inode
 from dsjq_lab.sim.kernel import Kernel, sim
-from dsjq_lab.sim.loader import Loader, SimUnsupported
+from dsjq_lab.sim.library import SimUnsupported
+from dsjq_lab.sim.loader import Loader
 from dsjq_lab.sim.middle import Middle
 from dsjq_lab.sim.net import Connection, Endpoint, Network, key
 from dsjq_lab.sim.process import Process

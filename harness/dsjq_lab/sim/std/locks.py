@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dsjq_lab.sim.kernel import sim
-from dsjq_lab.sim.process import Process
+from dsjq_lab.sim.std import us
 from dsjq_lab.sim.tasks import Task
 
 HERE = str(Path(__file__).parent)
-
-
-def us() -> Process:
-    process = sim().current.process
-    assert process is not None, "the lab itself uses no simulated threads"
-    return process
 
 
 class Named:

@@ -1,13 +1,12 @@
-"""Simulated `time`, `select`, `signal`, `os`, `sys`, `random`, `datetime`, and what programs print.
+"""Simulated `select`, `signal`, `os`, `sys`, `random`, and what programs print.
 
-What they promise: a clock that jumps from event to event, and costs a microsecond an operation; `select` on
-sockets; signals that are masked, awaited (`sigwait`) or handled by the main thread between two operations;
-processes that have arguments, an environment and standard output; dice that are seeded for each process.
+What they promise: `select` on sockets; signals that are masked, awaited (`sigwait`) or handled by the main
+thread between two operations; processes that have arguments, an environment and standard output; dice that
+are seeded for each process.
 
-What they leave out: time zones, poll and epoll, alarms and timers, fork and exec, pipes.
+What they leave out: poll and epoll, alarms and timers, fork and exec, pipes.
 """
 
-import datetime as real_datetime
 import fcntl as real_fcntl
 import os as real_os
 import posixpath
@@ -16,80 +15,15 @@ import resource as real_resource
 import select as real_select
 import signal as real_signal
 import sys as real_sys
-import time as real_time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 from dsjq_lab.sim.calls_of_files import os_calls, path_calls
-from dsjq_lab.sim.kernel import Kernel, sim
+from dsjq_lab.sim.kernel import sim
 from dsjq_lab.sim.net import Endpoint
 from dsjq_lab.sim.process import Process
-
-EPOCH_S = 1_700_000_000  # of the calendar, when the monotonic clock shows 0
-
-
-def us() -> Process:
-    process = sim().current.process
-    assert process is not None
-    return process
-
-
-# -- time
-
-
-def tick() -> Kernel:
-    kernel = sim()
-    kernel.operation()
-    return kernel
-
-
-def sleep(seconds: float) -> None:
-    if seconds < 0:
-        raise ValueError("sleep length must be non-negative")
-    kernel = tick()
-    kernel.block("sleep", kernel.deadline(seconds))
-
-
-def calendar_time() -> float:
-    kernel = sim()
-    return EPOCH_S + kernel.look_at_clock() / 1e9 + kernel.calendar_s
-
-
-def time_module() -> dict[str, Any]:
-    monotonic, monotonic_ns = lambda: sim().look_at_clock() / 1e9, lambda: sim().look_at_clock()
-    ours = {
-        "sleep": sleep,
-        "monotonic": monotonic, "perf_counter": monotonic,
-        "process_time": monotonic, "thread_time": monotonic,
-        "monotonic_ns": monotonic_ns, "perf_counter_ns": monotonic_ns, "process_time_ns": monotonic_ns,
-        "time": calendar_time, "time_ns": lambda: int(calendar_time() * 1e9),
-        "gmtime": lambda s=None: real_time.gmtime(calendar_time() if s is None else s),
-        "localtime": lambda s=None: real_time.gmtime(calendar_time() if s is None else s),
-        "ctime": lambda s=None: real_time.asctime(real_time.gmtime(calendar_time() if s is None else s)),
-        "strftime": lambda f, t=None: real_time.strftime(f, t or real_time.gmtime(calendar_time())),
-    }  # fmt: skip
-    pure = ("asctime", "strptime", "struct_time", "timezone", "altzone", "daylight", "tzname")
-    return {**{name: getattr(real_time, name) for name in pure}, **ours}
-
-
-class DateTime(real_datetime.datetime):
-    @classmethod
-    def now(cls, tz: Any = None) -> Any:
-        moment = real_datetime.datetime.fromtimestamp(calendar_time(), tz or real_datetime.UTC)
-        return moment if tz else moment.replace(tzinfo=None)
-
-    @classmethod
-    def utcnow(cls) -> Any:
-        return cls.now()
-
-    @classmethod
-    def today(cls) -> Any:
-        return cls.now()
-
-
-def datetime_module() -> dict[str, Any]:
-    return {**public(real_datetime), "datetime": DateTime}
-
+from dsjq_lab.sim.std import public, us
+from dsjq_lab.sim.std.clock import tick
 
 # -- select
 
@@ -346,7 +280,3 @@ def random_module() -> dict[str, Any]:
 
     names = [name for name in public(real_random) if name.islower() and hasattr(real_random.Random, name)]
     return {**{name: of_the_process(name) for name in names}, "Random": Random, "SystemRandom": Random}
-
-
-def public(module: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if not name.startswith("_")}

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dsjq_lab.sim.kernel import sim
-from dsjq_lab.sim.std.locks import Lock, RLock, us
+from dsjq_lab.sim.std import us
+from dsjq_lab.sim.std.locks import Lock, RLock
 from dsjq_lab.sim.std.waits import Barrier, BoundedSemaphore, Condition, Event, Semaphore
 from dsjq_lab.sim.tasks import Task
 
