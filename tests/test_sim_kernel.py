@@ -163,6 +163,53 @@ def test_every_process_has_its_own_memory(tmp_path):
     assert [run_program(path, loader=loader).output for _ in range(2)] == ["[1]\n", "[1]\n"]
 
 
+def test_of_what_is_made_at_import_only_constants_are_shared(tmp_path):
+    """A named tuple of names and constants is made once; one with a method or a call, each time."""
+    (tmp_path / "records.py").write_text("""if True:
+        import time
+        from typing import NamedTuple
+        class Plain(NamedTuple):
+            number: int = 7
+        class Able(NamedTuple):
+            number: int = 7
+            def twice(self): return 2 * self.number
+        class Stamped(NamedTuple):
+            moment: float = time.monotonic()
+    """)
+    text = "import records, time\ntime.sleep(1)\nprint(records.Plain(), records.Stamped().moment)\n"
+    path, loader = program(tmp_path, text), Loader([tmp_path])
+    one, other = (run_program(path, loader=loader) for _ in range(2))
+    assert one.output == other.output != ""
+    records = [run.process.modules["records"] for run in (one, other)]
+    assert records[0].Plain is records[1].Plain
+    assert records[0].Able is not records[1].Able
+    assert records[0].Stamped is not records[1].Stamped
+
+
+def test_a_notify_still_wakes_whoever_the_schedule_says(tmp_path):
+    """It is no point of its own; what it wakes is drawn, and runs when the lock is free."""
+    text = """if True:
+        import threading
+        lock, woken = threading.Lock(), []
+        ready = threading.Condition(lock)
+        def wait(name):
+            with lock:
+                ready.wait()
+                woken.append(name)
+        threads = [threading.Thread(target=wait, args=(name,)) for name in "ab"]
+        for thread in threads: thread.start()
+        while True:
+            with lock:
+                if len(ready.waiters) == 2: break
+        for _ in threads:
+            with lock: ready.notify()
+        for thread in threads: thread.join()
+        print(*woken)
+    """
+    outputs = {play(tmp_path, text, STRATEGIES["uniform"](seed, 100)).output for seed in range(60)}
+    assert outputs == {"a b\n", "b a\n"}
+
+
 def test_a_race_is_lost_under_one_schedule_and_that_schedule_repeats():
     path, loader = MODELS / "lost_update.py", Loader([MODELS])
     tried = list(exhaust(lambda strategy: run_program(path, strategy, loader=loader), "lost_update", 1))
