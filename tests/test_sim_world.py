@@ -22,7 +22,6 @@ from dsjq_lab.sim.experiment import Experiment, excused
 from dsjq_lab.sim.library import SimUnsupported
 from dsjq_lab.sim.search import Search
 from dsjq_lab.sim.shrink import with_jobs
-from dsjq_lab.sim.story import Teller
 from dsjq_lab.sim.strategies import STRATEGIES, Default, mix
 from dsjq_lab.variation import Variation
 from dsjq_lab.verdict import UNKNOWN, VIOLATED, Verdict
@@ -187,10 +186,9 @@ def test_the_handbook_s_race_is_found_shrunk_and_told_by_its_line():
     search = Search(Experiment(played, Dsjq(model)))
     found = search.until(lambda: search.runs > RUNS_TO_DETECTION)
     assert found is not None
-    assert len(found.schedule) <= found.deviations / 20
-    teller = Teller(found.schedule, found.experiment.loader)
-    told = "\n".join(stored.story(teller, found.experiment.play(teller)))
-    assert "interrupted at two_steps.py:18 execute" in told or "waits for lock@broker.py" in told
+    assert len(found.schedule) <= 2
+    told = "\n".join(stored.story(*stored.tell(found.experiment, found.schedule)))
+    assert "stands still for 0.010 s at two_steps.py:18 execute  with self.lock:" in told
     assert "not PENDING" in told
 
 
@@ -316,6 +314,12 @@ def test_an_endless_broker_ends_in_a_verdict(tmp_path, monkeypatch):
     broker.write_text("n = 0\nwhile True:\n    n += 1\n")
     run = Experiment(scenario.load(ROOT / "scenarios" / "first_job.yaml"), Dsjq(broker)).play(Default(0))
     assert run.failures == ("endless",)
+
+
+def test_a_broker_that_refuses_for_a_second_is_not_called_endless():
+    full = experiment("disk_full", "p20", jobs=20, changes=("workers.count=1",)).play(Default(0))
+    refusals = [op.error for op in full.world.ops if op.f == "reserve" and op.error]
+    assert "ERROR STORAGE the disk is full" in refusals and "endless" not in full.failures
 
 
 def test_a_live_run_cannot_be_replayed_and_says_so(tmp_path, capsys):

@@ -363,6 +363,8 @@ def work(client: Client, channel: Channel, config: Record) -> None:
     while True:
         channel.pause(0)
         outcome, job = client.operate("reserve", {}, lambda: reserve_question(client), delivery)
+        if outcome == "refused":
+            channel.pause(POLL_INTERVAL_S)  # whoever refuses is not asked again at once
         if outcome != "ok":
             continue
         if job.get("empty"):

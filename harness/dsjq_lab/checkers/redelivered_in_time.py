@@ -98,6 +98,7 @@ def _first_returned(a: Call, b: Call) -> Call:
 
 
 def _forgotten(last: Delivery, empty: Call) -> Finding:
-    settles = tuple(op for call in last.settles for op in call.ops)
+    until_then = [call for call in last.settles if call.invoked_ns < empty.returned_ns]
+    settles = tuple(op for call in until_then for op in call.ops)
     summary = f"{empty.process} was told EMPTY while job {last.nonce} had come back from {last.call.process}"
     return Finding(summary, last.nonce, last.call.ops + settles + empty.ops)

@@ -75,14 +75,17 @@ class Event(NamedTuple):
     ops: Collection[int] = ()  # the operations that it tells of
 
 
-def explain(verdict: Verdict, model: Model) -> Iterator[str]:
-    """Nothing, where the verdict already says all there is to say."""
-    if verdict.invariant == "everything_finishes":
-        yield from unfinished(model)
+def explain(verdict: Verdict, model: Model, lines_max: int | None = None) -> Iterator[str]:
+    """Nothing, where the verdict already says all there is to say. `lines_max` is kept if it can be."""
+    about_all = list(unfinished(model)) if verdict.invariant == "everything_finishes" else []
+    yield from about_all
     if verdict.status == VIOLATED:
-        of_a_job = verdict.job is not None
-        yield f"What happened to job {known_as(verdict.job or '', model)}" if of_a_job else "What was seen"
-        yield from timeline(verdict, model)
+        seen = list(timeline(verdict, model, lines_max - len(about_all) - 1 if lines_max else LINES_MAX))
+        if verdict.job is not None:
+            yield f"What happened to job {known_as(verdict.job, model)}"
+        elif seen:
+            yield "What was seen"
+        yield from seen
 
 
 def known_as(nonce: str, model: Model) -> str:
@@ -95,7 +98,7 @@ def known_as(nonce: str, model: Model) -> str:
 # -- One job ----------------------------------------------------------------------------------------------
 
 
-def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
+def timeline(verdict: Verdict, model: Model, lines_max: int) -> Iterator[str]:
     story = Story(model)
     events = list(story.of(verdict.job)) if verdict.job is not None else []
     told = {op for event in events for op in event.ops}
@@ -104,7 +107,7 @@ def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
     events.sort(key=lambda event: event.time_ns)
     proof = [index for index, event in enumerate(events) if set(event.ops) & set(verdict.ops)]
     before = -1
-    for index in chosen(len(events), proof):
+    for index in chosen(len(events), proof, lines_max):
         if index > before + 1:
             yield f"       ...    {index - before - 1} more"
         before = index
@@ -115,15 +118,17 @@ def timeline(verdict: Verdict, model: Model) -> Iterator[str]:
         yield f"  {(time_ns - model.header.start_ns) / 1e9:7.3f} s  {who:<11} {what}{mark}"
 
 
-def chosen(count: int, proof: list[int]) -> list[int]:
+def chosen(count: int, proof: list[int], lines_max: int) -> list[int]:
     """Which of so many events to show: the first, the last, the end of the proof, and what led up to it."""
-    if count <= LINES_MAX:
+    if count <= lines_max:
         return list(range(count))
     end = proof[-1] if proof else count - 1
     kept = {0, count - 1, *proof[-4:]}
+    if 2 * len(kept) - 1 > lines_max and proof:
+        kept.remove(max(kept - set(proof), default=0))  # the end, unless it is the proof
     gaps = len(kept) - 1  # each costs a line, too
     before = (index for index in range(end, 0, -1) if index not in kept)
-    return sorted(kept | set(islice(before, LINES_MAX - len(kept) - gaps)))
+    return sorted(kept | set(islice(before, max(0, lines_max - len(kept) - gaps))))
 
 
 class Story:

@@ -27,7 +27,6 @@ from dsjq_lab.sim.experiment import Experiment
 from dsjq_lab.sim.library import read_ahead
 from dsjq_lab.sim.search import Failure, NotDeterministic, Search
 from dsjq_lab.sim.stacks import pinned
-from dsjq_lab.sim.story import Teller
 from dsjq_lab.sim.tasks import SimError
 from dsjq_lab.sim.world import CLIENT
 from dsjq_lab.variation import Variation
@@ -100,8 +99,7 @@ def tell(search: Search) -> None:
 def told(failure: Failure, path: Path | None) -> dict[str, Any]:
     """Stores the failure as a run of its own, and returns what is to be said of it."""
     experiment = failure.experiment
-    teller = Teller(failure.schedule, experiment.loader)
-    run = experiment.play(teller)
+    teller, run = stored.tell(experiment, failure.schedule)
     place = {"folder": str(stored.store(failure, run, path))} if path else {}
     return {
         **place, "seed": failure.seed, "names": failure.names, "nth_run": failure.nth_run,

@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from dsjq_lab import runs
 from dsjq_lab.history import read_history
 from dsjq_lab.sim import stored
-from dsjq_lab.sim.story import Teller
 
 SAME, DIFFERENT = 0, 3
 
@@ -34,18 +34,18 @@ def main(args: argparse.Namespace) -> int:
 
 def replay(folder: Path, step: bool, as_json: bool) -> int:
     experiment, schedule, digest, names = stored.load(folder)
-    teller = Teller(schedule, experiment.loader, full=step)
-    run = experiment.play(teller)
+    teller, run = stored.tell(experiment, schedule, full=step)
+    steps = stored.steps(teller, run)
     same = run.digest == digest
     name, broker = read_history(folder / "history.jsonl").header.scenario, experiment.broker.name
     if as_json:
-        steps, findings = [told._asdict() for told in teller.steps_told], list(stored.findings(run))
-        result = {"scenario": name, "broker": broker, "failures": names, "steps": steps, "findings": findings}
+        result: dict[str, Any] = {"scenario": name, "broker": broker, "failures": names}
+        result |= {"steps": [told._asdict() for told in steps], "findings": list(stored.findings(run))}
         print(json.dumps({**result, "digest": run.digest, "same": same}, indent=2))
         return SAME if same else DIFFERENT
     print(f"{name}, broker {broker}: {', '.join(names)}")
     print(f"{len(schedule)} deviations from the default schedule, {experiment.scenario.load.jobs} jobs\n")
-    for told in teller.steps_told:
+    for told in steps:
         print(told.line())
         if step:
             print(f"{'':11}{told.source}" if told.source else "", *told.state, sep=f"\n{'':11}")

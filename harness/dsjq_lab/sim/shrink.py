@@ -1,24 +1,29 @@
 """From a failing run to what makes it fail: fewer jobs, fewer workers, fewer faults, fewer deviations.
 
-First small scenarios are tried under a few interruptions, twenty times each: most bugs need no more, and such
-a run has a short story from the start. Then the same under every kind of interruption. If none of them fails,
-the run that failed is reduced. Each candidate is played, and
-kept if it still fails in the same way: the scenario first, since smaller runs are faster; then the schedule,
-by delta debugging (Zeller and Hildebrandt, 2002): take out half of it, then quarters, and so on down to
-single deviations, until none can be spared.
+What failed by chance alone (of a disk, of a network) is reduced to those chances at once. Otherwise small
+scenarios are tried first: by themselves, then with a single interruption, then with a few, since most races
+need no more (Musuvathi and Qadeer, 2007), and such a run has a short story from the start. Then the same
+under every kind of interruption. If none of them fails, the run that failed is reduced. Each candidate is
+played, and kept if it still fails in the same way: the scenario first, since smaller runs are faster; then
+the schedule, by delta debugging (Zeller and Hildebrandt, 2002): take out half of it, then quarters, and so on
+down to single deviations, until none can be spared.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from dsjq_lab.scenario import Scenario
+from dsjq_lab.sim.countdown import FOREVER
 from dsjq_lab.sim.experiment import Experiment, Run
 from dsjq_lab.sim.schedule import Strategy
-from dsjq_lab.sim.strategies import STRATEGIES, Few
-from dsjq_lab.sim.tasks import Deviation
+from dsjq_lab.sim.story import path_of, place
+from dsjq_lab.sim.strategies import Few, mix
+from dsjq_lab.sim.tasks import Deviation, Task
 
 KINDS = ("draw", "late", "stall")  # not needed as often as not, so tried away together
+SHORT = 50  # deviations that are reduced as they are
 SMALL_JOBS, SMALL_RUNS = (1, 3, 8), 20  # for a new and shorter story: sizes, and runs of each
+PAUSE_NS = 10_000_000  # of one thread: what a client does meanwhile is done, and no lease is over
 JOBS, WORKERS = (1, 2, 3, 5, 8, 13, 20), (1, 2, 3)
 
 
@@ -33,51 +38,63 @@ class Shrinker:
 
     def shrink(self) -> None:
         self.keep([])
-        if self.schedule and not self.keep_small():
+        self.keep([deviation for deviation in self.schedule if deviation.kind == "draw"])
+        if len(self.schedule) > SHORT and not self.keep_small():
             self.reduce_scenario()
             for kind in KINDS:
                 self.keep([deviation for deviation in self.schedule if deviation.kind != kind])
         self.reduce_until_stuck()
 
     def keep_small(self) -> bool:
-        """Whether a small scenario fails in the same way: under a few interruptions, or else under any.
+        """Whether a small scenario fails in the same way: once interrupted, or a few times, or anyhow.
 
         What failed in several ways may be told by any of them, if none shows the first.
         """
         ways = self.run.failures
-        for strategy in (few, STRATEGIES["mix"]):
+        for search in (self.once_interrupted, self.a_few_times_interrupted, self.anyhow_interrupted):
             for scenario in self.small_scenarios():
                 experiment = self.experiment.varied(scenario)
-                alike = self.failing_alike(experiment, strategy)
+                alike = self.failing_alike(search(experiment))
                 if found := next((way for way in ways if way in alike), None):
                     self.experiment, self.run, self.failure = experiment, alike[found], found
                     self.schedule = self.run.schedule
                     return True
         return False
 
-    def failing_alike(
-        self, experiment: Experiment, strategy: Callable[[int, int], Strategy]
-    ) -> dict[str, Run]:
-        """What failed in twenty runs, or until one failed as it should; each with the first run that did."""
-        points = experiment.replay([]).kernel.steps
+    def failing_alike(self, runs: Iterator[Run]) -> dict[str, Run]:
+        """What failed in these, or until one failed as it should; each with the first run that did."""
         failing: dict[str, Run] = {}
-        for seed in range(SMALL_RUNS):
-            if self.failure in failing or self.is_late():
-                break
+        for run in runs:
             self.tries += 1
-            run = experiment.play(strategy(seed, points))
             for name in run.failures:
                 failing.setdefault(name, run)
+            if self.failure in failing or self.is_late():
+                break
         return failing
+
+    def once_interrupted(self, experiment: Experiment) -> Iterator[Run]:
+        scout = Scout(experiment)
+        yield experiment.play(scout)
+        for deviation in dict.fromkeys(scout.promising()):
+            yield experiment.replay([deviation])
+
+    def a_few_times_interrupted(self, experiment: Experiment) -> Iterator[Run]:
+        points = experiment.replay([]).kernel.steps
+        for seed in range(SMALL_RUNS):
+            yield experiment.play(Few(seed, bound=1 + seed % 8, points=points))
+
+    def anyhow_interrupted(self, experiment: Experiment) -> Iterator[Run]:
+        points = experiment.replay([]).kernel.steps
+        for seed in range(SMALL_RUNS):
+            yield experiment.play(mix(seed, points))
 
     def small_scenarios(self) -> Iterator[Scenario]:
         scenario = self.experiment.scenario
-        for jobs in SMALL_JOBS:
-            if jobs < scenario.load.jobs:
-                small = with_jobs(scenario, jobs)
-                yield small.model_copy(update={"faults": []})
-                if scenario.faults:
-                    yield small
+        for jobs in dict.fromkeys(min(jobs, scenario.load.jobs) for jobs in SMALL_JOBS):
+            small = with_jobs(scenario, jobs)
+            yield small.model_copy(update={"faults": []})
+            if scenario.faults:
+                yield small
 
     def reduce_until_stuck(self) -> None:
         before = -1
@@ -153,5 +170,27 @@ def with_jobs(scenario: Scenario, jobs: int) -> Scenario:
     return scenario.model_copy(update={"load": load})
 
 
-def few(seed: int, points: int) -> Strategy:
-    return Few(seed, bound=1 + seed % 8, points=points)
+class Scout(Strategy):
+    """Plays the default schedule, and notes when a thread passes which line of the broker's own file."""
+
+    by_task = True
+
+    def __init__(self, experiment: Experiment) -> None:
+        file = getattr(experiment.broker, "file", None)
+        self.loader, self.file = experiment.loader, file and file.resolve()
+        self.found: dict[int, list[Deviation]] = {}  # by line: a pause there
+
+    def steps(self, task: Task) -> int:
+        return 1 if task.process is not None and task.process.name == "broker" else FOREVER
+
+    def at_point(self, task: Task) -> Task:
+        frame = place(self.loader)
+        if frame and path_of(frame) == self.file:
+            pause = Deviation(task.name, task.count, "stall", PAUSE_NS)
+            self.found.setdefault(frame.f_lineno, []).append(pause)
+        return task
+
+    def promising(self) -> Iterator[Deviation]:
+        """The first time at each line, then the last, then one in the middle."""
+        for which in (lambda count: 0, lambda count: count - 1, lambda count: count // 2):
+            yield from (times[which(len(times))] for times in self.found.values())

@@ -21,13 +21,14 @@ from dsjq_lab.sim.experiment import Experiment, Run
 from dsjq_lab.sim.schedule import as_lists, from_lists
 from dsjq_lab.sim.search import Failure
 from dsjq_lab.sim.shrink import with_jobs
-from dsjq_lab.sim.story import Teller
+from dsjq_lab.sim.story import Step, Teller
 from dsjq_lab.sim.tasks import Deviation
 from dsjq_lab.variation import Variation
-from dsjq_lab.verdict import VIOLATED
+from dsjq_lab.verdict import VIOLATED, Verdict
 
 FORMAT = 1
 SCHEDULE = "schedule.json"
+STORY_MAX, FINDINGS_MIN = 12, 5  # lines
 
 
 class Stored(NamedTuple):
@@ -92,23 +93,63 @@ def reduce(whole: Scenario, jobs: int, workers: int, faults: list[int]) -> Scena
     return with_jobs(whole, jobs).model_copy(update=update)
 
 
+def tell(experiment: Experiment, schedule: list[Deviation], *, full: bool = False) -> tuple[Teller, Run]:
+    """Plays the schedule once more, and keeps what is to be told of it."""
+    file = getattr(experiment.broker, "file", None)
+    teller = Teller(schedule, experiment.loader, file and file.resolve(), full=full)
+    return teller, experiment.play(teller)
+
+
 def story(teller: Teller, run: Run) -> list[str]:
-    """The story of a run in lines, its certain findings last."""
-    return [*(step.line() for step in teller.steps_told), *findings(run)]
+    """The story of a run in lines, at most a dozen unless its schedule is long; its certain findings last."""
+    told = [step.line() for step in steps(teller, run)]
+    return [*told, *findings(run, max(FINDINGS_MIN, STORY_MAX - len(told)))]
 
 
-def findings(run: Run) -> Iterator[str]:
+def steps(teller: Teller, run: Run) -> list[Step]:
+    """What happened on the way to the last event that proves what is wrong."""
+    if deadlock := next((op for op in run.world.ops if op.f == "deadlock"), None):
+        return teller.standing(deadlock.value["threads"])
+    since_ns, until_ns = 0, None
+    for verdict in violations(run)[:1]:
+        assert run.result
+        proof = [op.time_ns for op in run.result.model.ops if op.index in verdict.ops]
+        since_ns = min(proof, default=0)
+        if verdict.invariant != "everything_finishes":
+            until_ns = max(proof, default=None)
+    return teller.between(since_ns, until_ns)
+
+
+def violations(run: Run) -> list[Verdict]:
+    """The gravest first."""
+    if run.result is None:
+        return []
+    found = {ruling.verdict.invariant: ruling.verdict for ruling in run.result.with_standing(VIOLATED)}
+    return [found[name] for name in run.failures if name in found]
+
+
+def findings(run: Run, lines_max: int = STORY_MAX) -> Iterator[str]:
     """What is wrong, in certain terms, and what happened to the job that shows it."""
+    certain = list(deaths(run))
+    yield from certain
+    if run.result is None:
+        yield f"=> {run.failures[0]}: {run.kernel.broken}"
+        return
+    for verdict in violations(run)[:1]:
+        also = [other.invariant for other in violations(run)[1:]]
+        yield f"=> {verdict.invariant}: {verdict.summary}{'; also ' if also else ''}{', '.join(also)}"
+        room = lines_max - len(certain) - 1
+        yield from (f"   {line}" for line in explain(verdict, run.result.model, room))
+
+
+def deaths(run: Run) -> Iterator[str]:
+    """Of threads, alone or in a circle, and of brokers that were not killed."""
     for op in run.world.ops:
         if op.process == "lab" and op.f == "deadlock":
             yield "=> deadlock: " + "; ".join(op.value["circle"])
         elif op.process == "lab" and op.f == "thread_died":
             yield f"=> {op.value['thread']} died at {op.value['place']}: {op.value['problem']}"
-    if run.result is None:
-        yield f"=> {run.failures[0]}: {run.kernel.broken}"
-        return
-    violated = [ruling.verdict for ruling in run.result.with_standing(VIOLATED)]
-    for verdict in violated:
-        yield f"=> {verdict.invariant}: {verdict.summary}"
-    for verdict in violated[:1]:
-        yield from (f"   {line}" for line in explain(verdict, run.result.model))
+    for process in run.kernel.processes:
+        if process.name == "broker" and (process.status or 0) > 0:
+            *_, words = "".join(process.output).splitlines() or ["nothing"]
+            yield f"=> the broker ended with status {process.status}, and said: {words}"

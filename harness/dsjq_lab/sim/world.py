@@ -316,7 +316,7 @@ class SimWorld:
 
     def note_deadlock(self, circle: list[tuple[Task, Any]]) -> None:
         waits = [f"{task} waits for {lock}, held by {lock.owner}" for task, lock in circle]
-        self.record("lab", "deadlock", {"circle": waits})
+        self.record("lab", "deadlock", {"circle": waits, "threads": [task.name for task, _ in circle]})
 
 
 def speak(channel: Any, message: dict[str, Any]) -> None:
