@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 from dsjq_lab.cast import Member, cast
 from dsjq_lab.history import Op
 from dsjq_lab.ledger import Ledger
-from dsjq_lab.orders import Order
 from dsjq_lab.scenario import Scenario
 from dsjq_lab.strikes import Strikes
 from dsjq_lab.tally import Tally
 from dsjq_lab.workload import timeout_s
-from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Signal, Struck, World
+from dsjq_lab.world import Effect, Event, Exit, Gate, Ready, Struck, World
 
 SECOND_NS = 1_000_000_000
 PROGRESS_INTERVAL_NS = SECOND_NS // 10
@@ -110,63 +109,8 @@ class Conductor:
         heapq.heappush(self.moments, (time_ns, next(self.numbers), action))
         return time_ns
 
-    def signal(self, name: str, what: Signal) -> bool:
-        return self.world.signal(name, what)
-
-    def tell(self, name: str, word: str) -> None:
-        self.world.tell(name, word)
-
     def note(self, process: str, f: str, value: Mapping[str, Any]) -> int:
         return self.world.record(process, f, value).time_ns
-
-    @property
-    def is_durable(self) -> bool:
-        return self.world.is_durable
-
-    def disk_unseen(self) -> str:
-        return self.world.disk_unseen()
-
-    def why_no_order(self, order: Order) -> str:
-        return self.world.why_no_order(order)
-
-    def order(self, order: Order) -> bool:
-        return self.world.order(order)
-
-    def lose_power(self) -> int:
-        return self.world.lose_power()
-
-    def newest_file(self) -> tuple[str, bytes] | None:
-        return self.world.newest_file()
-
-    def overwrite(self, name: str, data: bytes) -> None:
-        self.world.overwrite(name, data)
-
-    def clock_unreachable(self) -> str:
-        return self.world.clock_unreachable()
-
-    def step_clock(self, seconds: float) -> None:
-        self.world.step_clock(seconds)
-
-    def unlimitable(self) -> str:
-        return self.world.unlimitable()
-
-    def limit_descriptors(self, spare: int) -> bool:
-        return self.world.limit_descriptors(spare)
-
-    def limit_files(self, spare_bytes: int) -> bool:
-        return self.world.limit_files(spare_bytes)
-
-    def lift_limit(self) -> None:
-        self.world.lift_limit()
-
-    def limit_memory(self, spare_bytes: int) -> bool:
-        return self.world.limit_memory(spare_bytes)
-
-    def disturb(self, name: str, verb: str, options: Mapping[str, Any]) -> bool:
-        return self.world.disturb(name, verb, options)
-
-    def calm(self, name: str) -> None:
-        self.world.calm(name)
 
     def start(self, name: str) -> None:
         member = self.members[name]
@@ -213,7 +157,7 @@ class Conductor:
             if gate.job in self.delivered:
                 self.strikes.happened("redelivered", member, gate.job)
             self.delivered.add(gate.job)
-        self.tell(member.name, "go")
+        self.world.tell(member.name, "go")
 
     def write(self, effect: Effect) -> None:
         """To the ledger: the worker waits for the answer."""
@@ -221,7 +165,7 @@ class Conductor:
         value = {**effect.value, "kind": self.ledger.kind}
         self.world.record("ledger", "effect", value, "fail" if error else "ok", error or None)
         fenced_off = error and self.ledger.kind == "fenced"  # else what was turned away is there already
-        self.tell(effect.process, "fenced off" if fenced_off else "done")
+        self.world.tell(effect.process, "fenced off" if fenced_off else "done")
 
     def broker_ready(self, ready: Ready) -> None:
         if ready.problem is not None:
@@ -328,7 +272,7 @@ class Conductor:
         self.strikes.dismiss()
         clients = [member for member in self.members.values() if member is not self.broker and member.alive]
         for client in clients:
-            self.tell(client.name, "stop")
+            self.world.tell(client.name, "stop")
         self.play(
             until=lambda: not any(client.alive for client in clients) or self.world.now_ns() > deadline_ns
         )

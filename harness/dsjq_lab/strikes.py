@@ -150,7 +150,7 @@ class Strikes:
         """The victim itself says whether it was struck."""
         strike = victim.strike
         if strike is None or strike.phase != "begun":
-            self.lab.tell(victim.name, "go")  # healed meanwhile
+            self.lab.world.tell(victim.name, "go")  # healed meanwhile
         elif bitten:
             self.confirm(strike)
         else:

@@ -9,11 +9,11 @@ class ClockStep(Fault):
     shown_by = "effect"
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return lab.clock_unreachable()
+        return lab.world.clock_unreachable()
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, ClockStepOptions)
-        lab.step_clock(strike.fault.by_s)
+        lab.world.step_clock(strike.fault.by_s)
         return True
 
     def heal(self, lab: Lab, strike: Strike) -> bool:

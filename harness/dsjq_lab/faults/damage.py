@@ -14,18 +14,18 @@ from dsjq_lab.scenario import TornTail as TornTailOptions
 
 class Damage(Kill):
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        written = lab.newest_file() or not lab.is_durable
+        written = lab.world.newest_file() or not lab.world.is_durable
         return "" if written else "it has written nothing into its folder"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         if not super().strike(lab, strike):
             return False
-        if not (newest := lab.newest_file()):
-            return not lab.is_durable
+        if not (newest := lab.world.newest_file()):
+            return not lab.world.is_durable
         name, data = newest
         written = len(data.rstrip(b"\0"))  # what follows is room for more
         at, damaged = self.damage(strike, data, written)
-        lab.overwrite(name, damaged)
+        lab.world.overwrite(name, damaged)
         lab.note("lab", "damaged", {"victim": strike.victim.name, "file": name, "at": at, "of": written})
         return True
 

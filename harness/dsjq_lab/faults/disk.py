@@ -16,10 +16,10 @@ class Ordered(Fault):
     def order(self, strike: Strike) -> Order: ...
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return lab.why_no_order(self.order(strike))
+        return lab.world.why_no_order(self.order(strike))
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        return lab.order(self.order(strike))
+        return lab.world.order(self.order(strike))
 
 
 class KillOn(Ordered, Kill):
@@ -29,10 +29,10 @@ class KillOn(Ordered, Kill):
     """
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return super().why_not(lab, strike) if lab.is_durable else ""
+        return super().why_not(lab, strike) if lab.world.is_durable else ""
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        return super().strike(lab, strike) if lab.is_durable else Kill.strike(self, lab, strike)
+        return super().strike(lab, strike) if lab.world.is_durable else Kill.strike(self, lab, strike)
 
     def order(self, strike: Strike) -> Order:
         assert isinstance(strike.fault, KillOnOptions)
@@ -44,12 +44,12 @@ class PowerLoss(Kill):
     """SIGKILL, and then only that is left which was synced. In memory there is nothing more to lose."""
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return lab.disk_unseen() if lab.is_durable else ""
+        return lab.world.disk_unseen() if lab.world.is_durable else ""
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         killed = super().strike(lab, strike)
         if killed:
-            lab.note("lab", "lost_power", {"victim": strike.victim.name, "gone": lab.lose_power()})
+            lab.note("lab", "lost_power", {"victim": strike.victim.name, "gone": lab.world.lose_power()})
         return killed
 
 
@@ -80,7 +80,7 @@ class SlowFsync(Ordered):
         return Order("delay", "fsync", 1, strike.fault.by_s)
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        return lab.order(Order("heal"))
+        return lab.world.order(Order("heal"))
 
 
 class DiskFull(Ordered):
@@ -93,7 +93,7 @@ class DiskFull(Ordered):
         return Order("refuse", "write")
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.order(Order("heal"))
+        lab.world.order(Order("heal"))
         if strike.victim.alive:
             return True
         lab.start(strike.victim.name)

@@ -11,9 +11,9 @@ class Hang(Fault):
     shown_by = "report"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        lab.tell(strike.victim.name, "hang")
+        lab.world.tell(strike.victim.name, "hang")
         return True
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.tell(strike.victim.name, "go")
+        lab.world.tell(strike.victim.name, "go")
         return True

@@ -8,7 +8,7 @@ class Kick(Fault):
     shown_by = "report"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        lab.tell(strike.victim.name, "kick")
+        lab.world.tell(strike.victim.name, "kick")
         return True
 
     def heal(self, lab: Lab, strike: Strike) -> bool:

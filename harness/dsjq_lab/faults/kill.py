@@ -8,7 +8,7 @@ class Kill(Fault):
     shown_by = "exit"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        return lab.signal(strike.victim.name, "kill")
+        return lab.world.signal(strike.victim.name, "kill")
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
         lab.start(strike.victim.name)

@@ -16,10 +16,10 @@ class Limit(Fault):
     may_end_it = True
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return lab.unlimitable()
+        return lab.world.unlimitable()
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.lift_limit()
+        lab.world.lift_limit()
         if strike.victim.alive:
             return True
         lab.start(strike.victim.name)
@@ -31,26 +31,26 @@ class FdLimit(Limit):
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, FdLimitOptions)
-        return lab.limit_descriptors(strike.fault.spare)
+        return lab.world.limit_descriptors(strike.fault.spare)
 
 
 class FileLimit(Limit):
     """It has a file that is as long as a file may be, or was refused to write one that is longer."""
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return super().why_not(lab, strike) if lab.is_durable else IN_MEMORY
+        return super().why_not(lab, strike) if lab.world.is_durable else IN_MEMORY
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, FileLimitOptions)
-        return lab.limit_files(strike.fault.spare_bytes)
+        return lab.world.limit_files(strike.fault.spare_bytes)
 
 
 class MemoryLimit(Kill):
     """It has bitten once the broker used more, and was killed for that."""
 
     def why_not(self, lab: Lab, strike: Strike) -> str:
-        return lab.unlimitable()
+        return lab.world.unlimitable()
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, MemoryLimitOptions)
-        return lab.limit_memory(strike.fault.spare_bytes)
+        return lab.world.limit_memory(strike.fault.spare_bytes)

@@ -12,8 +12,8 @@ class Network(Fault):
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
         assert isinstance(strike.fault, OnTheWay)
-        return lab.disturb(strike.victim.name, strike.fault.verb, strike.fault.options)
+        return lab.world.disturb(strike.victim.name, strike.fault.verb, strike.fault.options)
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.calm(strike.victim.name)
+        lab.world.calm(strike.victim.name)
         return True

@@ -8,8 +8,8 @@ class Pause(Fault):
     shown_by = "effect"
 
     def strike(self, lab: Lab, strike: Strike) -> bool:
-        return lab.signal(strike.victim.name, "pause")
+        return lab.world.signal(strike.victim.name, "pause")
 
     def heal(self, lab: Lab, strike: Strike) -> bool:
-        lab.signal(strike.victim.name, "resume")
+        lab.world.signal(strike.victim.name, "resume")
         return True

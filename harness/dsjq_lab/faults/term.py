@@ -17,7 +17,7 @@ class Term(Kill):
         def kill_if_still_there() -> None:
             if strike.phase == "begun":
                 lab.note("lab", "escalated", {"victim": strike.victim.name, "after_s": grace_s})
-                lab.signal(strike.victim.name, "kill")
+                lab.world.signal(strike.victim.name, "kill")
 
         lab.later(grace_s, kill_if_still_there)
-        return lab.signal(strike.victim.name, "term")
+        return lab.world.signal(strike.victim.name, "term")

@@ -16,12 +16,12 @@ class Throttle(Pause):
 
         def run() -> None:
             if strike.phase == "struck":
-                lab.signal(strike.victim.name, "resume")
+                lab.world.signal(strike.victim.name, "resume")
                 lab.later(PERIOD_S * share, stop)
 
         def stop() -> None:
             if strike.phase == "struck":
-                lab.signal(strike.victim.name, "pause")
+                lab.world.signal(strike.victim.name, "pause")
                 lab.later(PERIOD_S * (1 - share), run)
 
         lab.later(PERIOD_S * (1 - share), run)
