@@ -498,6 +498,18 @@ def test_a_dead_job_is_finished_and_an_unknown_ack_may_be() -> None:
 # Strikes and counts
 
 
+@pytest.mark.parametrize(("verb", "status"), [("file_limit", UNKNOWN), ("kill_on", VIOLATED)])
+def test_a_limit_that_was_in_force_to_the_end_may_have_been_met_unseen(verb: str, status: str) -> None:
+    told = Told(finish_within_ms=5)
+    told.submit("a")
+    told.fault(verb, "broker", "begin")
+    for _ in range(20):
+        told.empty("worker 1")
+    told.fault(verb, "broker", "missed")
+    told.end(drained=False, why="a fault has not ended")
+    assert told.verdict("everything_finishes").status == status
+
+
 def test_a_strike_knows_which_job_its_victim_held() -> None:
     told = Told()
     told.submit("a")

@@ -150,7 +150,7 @@ def test_it_stops_at_the_first_failure_and_explains_it(folder, capsys):
     code = cli.main(["check", str(folder), "--broker-cmd", f"{sys.executable} -m http.server {{port}}"])
     said = capsys.readouterr().out
     assert code == 1 and "FAILED" in said and "      Talk.\n" in said
-    assert "<-- expected: a< JOB_ID $job" in said and "1 more checks wait behind" in said
+    assert "<-- expected: a< JOB_ID $job" in said and "1 more check waits behind" in said
 
 
 def test_what_never_listens_has_failed(folder, capsys):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -114,6 +115,22 @@ def test_what_a_scenario_expects_need_not_happen_in_every_interleaving():
 def test_seeds_take_different_courses():
     churn = experiment("worker_churn", jobs=3)
     assert len({churn.play(mix(seed)).digest for seed in range(8)}) > 5
+
+
+@pytest.mark.parametrize("kind", [stacks.Threaded, stacks.Green])
+def test_a_stack_has_all_of_its_depth_whoever_began_it(kind: Any) -> None:
+    def begun(number: int) -> Any:
+        return kind(lambda: deep(20, number))
+
+    def deep(frames: int, number: int) -> Any:
+        if frames:
+            return deep(frames - 1, number)
+        if number < len(chain) - 1:
+            chain[number].switch(chain[number + 1])
+        return chain[number - 1]
+
+    chain = [kind(), *(begun(number) for number in range(1, 100))]
+    chain[0].switch(chain[1])
 
 
 @pytest.mark.parametrize("kind", [stacks.Threaded, stacks.Green])

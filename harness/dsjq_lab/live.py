@@ -214,8 +214,10 @@ class LiveWorld:
         else:
             newest = self.newest_file() if order.do == "fail" else None
             file = newest and self.place.data / newest[0]
+            if not self.signal("broker", "pause"):
+                return False
             self.strace = strace.Strace(self.processes, self.running["broker"].pid, order, file)
-            return self.strace.is_attached
+            return self.signal("broker", "resume") and self.strace.is_attached
         return True
 
     def stop_strace(self) -> None:

@@ -34,6 +34,7 @@ HARMS_DISK = frozenset({"power_loss", "torn_tail", "bit_flip"})
 POLITE = frozenset({"term", "restart"})
 CUTS_LINKS = frozenset({"partition", "half_open", "reset", "cut", "corrupt"})  # at once, or the broker may
 MORTAL = POLITE | {"kill"} | HARMS_DISK  # they end a process; a pause does not
+LIMITS = frozenset({"fd_limit", "file_limit"})  # in force from their begin, and seen from outside alone
 BROKEN_REPLIES = ("garbage:", "extra:")
 
 
@@ -301,6 +302,8 @@ class _Reading:
         if phase == "missed":  # what never struck needs no healing
             if victim == "broker" and op.f in MORTAL:
                 self.close_deaths(op.time_ns)  # it lives on
+            if op.f in LIMITS:
+                self.model.calm_ns = op.time_ns  # it was in force, and may have been met unseen
             return
         self.model.calm_ns = op.time_ns
         strike = self.strikes[fault]

@@ -34,10 +34,14 @@ CALL = re.compile(r"(?P<at_s>\d+\.\d+) (?P<what>.*) <(?P<took_s>\d+\.\d+)>")  # 
 
 
 class Strace:
-    """Carries out one order on the process `pid`; of fsyncs only on those of `file`, if one is given."""
+    """Carries out one order on the process `pid`; of fsyncs only on those of `file`, if one is given.
+
+    The process stands still meanwhile, so that none of its syncs is missed.
+    """
 
     def __init__(self, processes: Processes, pid: int, order: Order, file: Path | None) -> None:
         self.processes, self.goes_on = processes, order.do == "delay"
+        self.good_ns = time.monotonic_ns()  # when the last good sync had returned
         delay_us = round(order.seconds * 1e6)
         deed = {"fail": "error=EIO", "die": "signal=KILL", "delay": f"delay_exit={delay_us}"}[order.do]
         calls, when = CALLS[order.on], f"{order.nth}{'+' * self.goes_on}"
@@ -47,7 +51,6 @@ class Strace:
         self.process: Process = processes.spawn(NAME, [*command, *where, "-p", str(pid)])
         self.read_to = self.process.log_start
         self.is_attached = wait_until(self.has_begun, TIMEOUT_S) and not processes.has_ended(self.process)
-        self.good_ns = time.monotonic_ns()  # when the last good sync had returned, as far as was seen
 
     def has_begun(self) -> bool:
         with self.process.log.open("rb") as log:

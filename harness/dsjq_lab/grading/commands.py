@@ -112,7 +112,8 @@ def conclusion(report: "Report", points: int, checks: int) -> str:
     from dsjq_lab.grading.results import PASSED
 
     left = checks - len(report.marks)
-    unseen = f"; {left} more checks wait behind this one" if left else ""
+    waiting = "more check waits" if left == 1 else "more checks wait"
+    unseen = f"; {left} {waiting} behind this one" if left else ""
     word = "PASS" if all(mark.verdict == PASSED for mark in report.marks) else "NOT YET"
     undecided = f", {report.undecided} not decided" if report.undecided else ""
     return f"{word}   {report.total} of {points} points{undecided}{unseen}"

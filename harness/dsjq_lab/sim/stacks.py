@@ -96,7 +96,11 @@ class Green:
         return self.carrier is not None
 
     def switch(self, to: "Green") -> None:
-        (to.carrier or to.ready()).switch()
+        """A stack is begun by the relay: it would count the frames of its beginner as its own, and so on."""
+        if to.begun:
+            to.carrier.switch()
+        else:
+            _relay().switch(to)
 
     def ready(self) -> Any:
         if self.carrier is None:
@@ -110,7 +114,7 @@ class Green:
 
 @cache
 def _relay() -> Any:
-    """What a greenlet that has ended returns to, with its successor: it switches there."""
+    """Switches to whom it is given: by one that has not begun, or by one that has ended."""
 
     def run(successor: Green) -> None:
         while True:
