@@ -210,6 +210,7 @@ def test_explore_finds_shrinks_tells_and_stores_and_replay_repeats():
     told = json.loads(found.stdout)
     assert told["outcome"] == "fail"
     (failure,) = told["failures"]
+    assert (told["failing"], told["runs"]) == (1, failure["nth_run"])
     assert failure["names"][0] == "deadlock"
     assert any("waits for lock@p03.py" in line for line in failure["story"])
     assert len(failure["story"]) <= 12

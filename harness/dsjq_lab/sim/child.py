@@ -82,6 +82,7 @@ def explore(search: Search, task: dict[str, Any], path: Path | None) -> None:
             tell(search)
         if run.failures and not task["count"] and (more or search.failing == 1):
             say(kind="found", seed=seed, names=run.failures, nth_run=search.runs)
+            tell(search)
             failure = search.examined(seed, run, SHRINK_S if path else SHRINK_S_GRADED)
             say(kind="failure", **told(failure, path))
             if not more:
