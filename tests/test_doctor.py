@@ -12,7 +12,7 @@ from dsjq_lab.brokers.real import KINDS
 def test_it_looks_at_everything_and_always_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "--json"]) == 0
     found = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
-    assert set(KINDS) | {"Python", "strace", "browser"} <= set(found)
+    assert set(KINDS) | {"Python", "strace", "greenlet", "browser"} <= set(found)
     assert found["Python"]["here"]
 
 

@@ -69,17 +69,20 @@ LOOKS: list[Callable[[], Finding]] = [
     linux,
     tracing,
     *(partial(broker, name) for name in KINDS),
+    lambda: program("openssl", "scenarios with TLS; dsjq certs", "openssl"),
+    lambda: module("greenlet", "exploring a third faster", "pip install 'dsjq-lab[explore]'"),
     lambda: program("browser", "the tests of the report", "chromium-headless-shell", *BROWSERS),
     lambda: module("resvg_py", "pictures as PNG, notebooks", "pip install 'dsjq-lab[notebooks]'"),
 ]
 
 
 def table(findings: list[Finding]) -> Iterator[str]:
+    wide = max(len(finding.what) for finding in findings)
     for finding in findings:
         here = "yes" if finding.here else "NO"
-        yield f"{here:<4} {finding.what:<16} {finding.purpose:<58} {finding.detail}"
+        yield f"{here:<4} {finding.what:<{wide}} {finding.purpose:<62} {finding.detail}"
         if not finding.here:
-            yield f"{'':<4} {'':<16} cure: {finding.cure}"
+            yield f"{'':<4} {'':<{wide}} cure: {finding.cure}"
 
 
 def as_json(findings: list[Finding]) -> str:
