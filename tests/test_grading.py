@@ -9,7 +9,7 @@ import pytest
 from dsjq_lab import cli
 from dsjq_lab.brokers import Command, Dsjq
 from dsjq_lab.errors import UsageError
-from dsjq_lab.grading import exercise, judge
+from dsjq_lab.grading import exercise, judge, progress
 from dsjq_lab.grading.conversation import Conversation, as_pattern, unescaped
 from dsjq_lab.scenario import ScenarioErrors
 
@@ -179,3 +179,14 @@ def test_the_list_shows_how_far_one_has_come(folder, tmp_path, monkeypatch, caps
     check(folder, capsys, "--broker-cmd", "false {port}")
     cli.main(["list", "exercises"])
     assert "A test        " in (said := capsys.readouterr().out) and "NOT YET   0 of 6 points" in said
+
+
+def test_who_fails_in_a_stage_is_told_of_an_earlier_one_that_has_not_passed():
+    first, second, third = (f"build/{name}" for name in ("01-framing", "02-lifecycle", "03-thread-safety"))
+    assert progress.not_yet_before(first) == "" == progress.not_yet_before("repair/04-deniz")
+    assert progress.not_yet_before(third) == first
+    progress.note(first, True, "PASS")
+    progress.note(second, False, "NOT YET")
+    assert progress.not_yet_before(third) == second
+    progress.note(second, True, "PASS")
+    assert progress.not_yet_before(third) == ""

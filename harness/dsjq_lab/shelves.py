@@ -63,14 +63,14 @@ def exercises() -> dict[str, str]:
     from dsjq_lab.grading import exercise, progress, questions
 
     done = progress.known()
-
-    def about(folder: Path) -> str:
-        last = done.get(f"{folder.parent.name}/{folder.name}", {"line": "not checked yet"})
-        return f"{exercise.title(folder):<40}  {last['line']}"
-
-    folders = {f"{folder.parent.name}/{folder.name}": about(folder) for folder in exercise.folders()}
-    labs = {lab.name: f"{lab.title:<40}  {questions.standing(lab)}" for lab in questions.labs().values()}
-    return folders | labs
+    places = {f"{folder.parent.name}/{folder.name}": folder for folder in exercise.folders()}
+    labs = questions.labs().values()
+    titles = {name: exercise.title(folder) for name, folder in places.items()}
+    titles |= {lab.name: lab.title for lab in labs}
+    how_far = {name: done.get(name, {"line": "not checked yet"})["line"] for name in places}
+    how_far |= {lab.name: questions.standing(lab) for lab in labs}
+    wide = max(map(len, titles.values()))
+    return {name: f"{title:<{wide}}  {how_far[name]}" for name, title in titles.items()}
 
 
 SHELVES: dict[str, Callable[[], dict[str, str]]] = {

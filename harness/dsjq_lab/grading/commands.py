@@ -105,6 +105,8 @@ def check(args: argparse.Namespace) -> int:
         print(json.dumps(report.as_json(), indent=2))
     else:
         print("", conclusion(report, asked_for.points, len(asked_for.checks)), sep="\n")
+        if not passed and (before := last.not_yet_before(asked_for.name)):
+            print(f"Stages build on each other, and {before} has not passed yet: check that first.")
     return exit_code(report)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsjq_lab import runs
+from dsjq_lab.grading import exercise as exercises
 
 
 def file() -> Path:
@@ -26,3 +27,13 @@ def note(exercise: str, passed: bool, line: str) -> None:
     part = file().with_suffix(".part")
     part.write_text(json.dumps(stored, indent=2) + "\n")
     part.replace(file())
+
+
+def not_yet_before(exercise: str) -> str:
+    """The first stage before this one, of one's own broker, that has not passed; empty if there is none."""
+    if not exercise.startswith("build/"):
+        return ""
+    done = known()
+    stages = [f"{folder.parent.name}/{folder.name}" for folder in exercises.folders()]
+    earlier = [stage for stage in stages if stage.startswith("build/") and stage < exercise]
+    return next((stage for stage in earlier if not done.get(stage, {}).get("passed")), "")
