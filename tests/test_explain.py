@@ -6,7 +6,7 @@ import pytest
 from histories import Told
 
 from dsjq_lab.checkers import CHECKERS
-from dsjq_lab.report.explain import LINES_MAX, WRONG, explain
+from dsjq_lab.report.explain import LINES_MAX, WRONG, chosen, explain
 from dsjq_lab.verdict import VIOLATED
 
 
@@ -221,3 +221,11 @@ def test_a_long_story_is_cut_to_a_dozen_lines() -> None:
         told.end()
         story = list(explain(told.verdict(invariant), told.model()))[1:]
         assert LINES_MAX - 3 <= len(story) <= LINES_MAX
+
+
+@pytest.mark.parametrize("room", [-5, 0, 1, 2])
+@pytest.mark.parametrize("events", [0, 1, 5])
+def test_where_there_is_hardly_any_room_the_story_still_ends_with_its_proof(events: int, room: int) -> None:
+    proof = [events - 1] if events else []
+    told = chosen(events, proof, room)
+    assert told == sorted(set(told)) and set(told) <= set(range(events)) and set(proof) <= set(told)

@@ -48,6 +48,20 @@ def test_the_story_of_a_planted_race_is_short_and_names_the_guilty_line(name):
     assert any(f"{name}.py:" in line and GUILTY[name] in line for line in told)
 
 
+def test_threads_that_die_alike_are_told_once_and_by_a_line_of_the_broker(tmp_path):
+    broker = tmp_path / "broker.py"
+    broker.write_text("import sys\nfrom dsjq import broker, cli\n"
+                      "def unlocked(self, command, session):\n"
+                      "    return self._turn(command, session)[0]\n"
+                      "broker.Broker.execute = unlocked\n"
+                      "cli.main(['serve', *sys.argv[1:]])\n")
+    experiment = Experiment(Variation().load(ROOT / "scenarios" / "first_job.yaml"), Dsjq(broker))
+    told = stored.story(*stored.tell(experiment, []))
+    died = [line for line in told if "died at broker.py:" in line]
+    assert len(died) == 1 and "more, died" in died[0] and "un-acquired lock" in died[0]
+    assert len(told) <= stored.STORY_MAX
+
+
 def visited(*passed: tuple[int, str, str]) -> Visits:
     visits = Visits()
     for switches, (moment, task, spot) in enumerate(passed):

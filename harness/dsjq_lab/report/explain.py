@@ -80,7 +80,8 @@ def explain(verdict: Verdict, model: Model, lines_max: int | None = None) -> Ite
     about_all = list(unfinished(model)) if verdict.invariant == "everything_finishes" else []
     yield from about_all
     if verdict.status == VIOLATED:
-        seen = list(timeline(verdict, model, lines_max - len(about_all) - 1 if lines_max else LINES_MAX))
+        room = LINES_MAX if lines_max is None else lines_max - len(about_all) - 1
+        seen = list(timeline(verdict, model, room))
         if verdict.job is not None:
             yield f"What happened to job {known_as(verdict.job, model)}"
         elif seen:
@@ -120,7 +121,7 @@ def timeline(verdict: Verdict, model: Model, lines_max: int) -> Iterator[str]:
 
 def chosen(count: int, proof: list[int], lines_max: int) -> list[int]:
     """Which of so many events to show: the first, the last, the end of the proof, and what led up to it."""
-    if count <= lines_max:
+    if count <= max(1, lines_max):
         return list(range(count))
     end = proof[-1] if proof else count - 1
     kept = {0, count - 1, *proof[-4:]}
@@ -255,7 +256,8 @@ def fate(job: Job, model: Model) -> str:
 def unfinished(model: Model) -> Iterator[str]:
     """How many jobs are not done, where they were last seen, and whether the broker still answers."""
     still_open = [job for job in model.jobs.values() if not job.is_done and job.nonce not in model.dead]
-    yield f"{len(still_open)} of {len(model.jobs)} jobs are not done. Where they were last seen:"
+    if still_open:
+        yield f"{len(still_open)} of {len(model.jobs)} jobs are not done. Where they were last seen:"
     for place, count in Counter(last_seen(job) for job in still_open).most_common(PLACES_MAX):
         yield f"  {count:>5}  {place}"
     replies = [op.time_ns for op in model.ops if op.type == "ok" or (op.type == "fail" and reached(op.error))]

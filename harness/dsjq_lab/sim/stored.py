@@ -144,11 +144,15 @@ def findings(run: Run, lines_max: int = STORY_MAX) -> Iterator[str]:
 
 def deaths(run: Run) -> Iterator[str]:
     """Of threads, alone or in a circle, and of brokers that were not killed."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for op in run.world.ops:
         if op.process == "lab" and op.f == "deadlock":
             yield "=> deadlock: " + "; ".join(op.value["circle"])
         elif op.process == "lab" and op.f == "thread_died":
-            yield f"=> {op.value['thread']} died at {op.value['place']}: {op.value['problem']}"
+            alike.setdefault((op.value["place"], op.value["problem"]), []).append(op.value["thread"])
+    for (place, problem), threads in alike.items():
+        others = f", and {len(threads) - 1} more," if len(threads) > 1 else ""
+        yield f"=> {threads[0]}{others} died at {place}: {problem}"
     for process in run.kernel.processes:
         if process.name == "broker" and (process.status or 0) > 0:
             *_, words = "".join(process.output).splitlines() or ["nothing"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 from dsjq_lab import trace, workload
@@ -307,10 +308,10 @@ class SimWorld:
 
     def note_death(self, task: Task, problem: BaseException) -> None:
         """A thread has died of an exception that nobody caught."""
-        trace = problem.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(problem.__traceback__)]
+        studied = {file for file, _ in self.loader.points}  # what the lab stands in for tells nobody anything
+        file, line = next((frame for frame in reversed(frames) if frame[0] in studied), frames[-1])
+        place = f"{Path(file).name}:{line}"
         what = f"{type(problem).__name__}: {problem}"
         self.record("lab", "thread_died", {"thread": task.name, "problem": what, "place": place})
 
