@@ -281,7 +281,7 @@ def render(exploration: Exploration, word: str) -> list[str]:
             lines += [
                 f"  found in run {failure['nth_run']}; {failure['before']} deviations from the default "
                 f"schedule, {failure['after']} after {failure['tries']} tries",
-                f"  left: {failure['jobs']} jobs, {failure['workers']} workers, {failure['faults']} faults",
+                f"  left: jobs {failure['jobs']}, workers {failure['workers']}, faults {failure['faults']}",
                 f"Run    {failure['folder']}",
                 f"Again  dsjq-lab replay {failure['folder']}",
             ]
