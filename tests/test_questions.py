@@ -58,7 +58,8 @@ def test_a_lab_shows_its_questions_and_which_are_answered(capsys):
     assert "1 of 5 questions answered" in (said := capsys.readouterr().out)
     assert "lab3/q2   answered" in said and "lab3/q1   open" in said
     cli.main(["list", "exercises"])
-    assert "leases, and who believes in them          1 of 5 questions answered" in capsys.readouterr().out
+    lab3 = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  lab3 "))
+    assert "leases, and who believes in them  " in lab3 and lab3.endswith("1 of 5 questions answered")
 
 
 def test_without_an_answer_the_question_is_read_out(capsys):
