@@ -263,8 +263,9 @@ class LiveWorld:
         return self.impose(lambda pid: FileSize(pid, spare_bytes, self.place.data, logs))
 
     def impose(self, limit: Callable[[int], Limit]) -> bool:
+        self.met, self.limit = False, None
         with suppress(ProcessLookupError):
-            self.met, self.limit = False, limit(self.running["broker"].pid)
+            self.limit = limit(self.running["broker"].pid)
         return self.limit is not None
 
     def lift_limit(self) -> None:
